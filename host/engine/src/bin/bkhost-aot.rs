@@ -1,0 +1,2 @@
+//! Compiles components ahead of time.
+fn main() {}

@@ -1,0 +1,1 @@
+//! What a bkhost driver is written with.
