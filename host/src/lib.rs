@@ -1,1 +1,23 @@
-//! bkhost
+//! A host for BuildKit builders whose drivers are sandboxed WASM components.
+//!
+//! The modules stand in the order in which a build passes them:
+//!
+//! ```text
+//! typed text → request → builder record → driver node → connection → channel → assignments → solve + session → events → results
+//!   cli          cli        store           driver        driver      connect     plan          buildkit       progress   output
+//! ```
+//!
+//! Nothing later in this chain knows anything earlier in it.
+
+pub mod buildkit;
+pub mod cli;
+pub mod connect;
+pub mod driver;
+pub mod output;
+pub mod plan;
+pub mod progress;
+pub mod store;
+
+pub mod error;
+pub mod fs;
+pub mod ui;

@@ -1,1 +1,3 @@
+//! The `bkhost` program: parse, run, exit code.
+
 fn main() {}

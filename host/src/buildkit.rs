@@ -1,0 +1,1 @@
+//! BuildKit's protocol as a client speaks it: solve, status, and the session services a daemon calls back.

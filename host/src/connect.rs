@@ -1,0 +1,3 @@
+//! From a byte stream that a driver opened to a gRPC channel that is known to be alive.
+
+pub mod pipe;

@@ -1,0 +1,257 @@
+//! Files that other processes read while we write: atomic replacement, locks, and errors that carry the path.
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Mode of files that only their owner may read.
+pub const PRIVATE_FILE: u32 = 0o600;
+/// Mode of folders that only their owner may enter.
+pub const PRIVATE_DIR: u32 = 0o700;
+/// Mode of files that a user asked for by name, such as a metadata file.
+pub const PUBLIC_FILE: u32 = 0o644;
+
+/// A failed file operation. The text names what was tried and where; the cause is the source.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// A system call failed.
+    #[error("Failed to {action} `{path}`", path = path.display())]
+    Io {
+        /// What was tried, as a verb: `read`, `write`, `lock`.
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// The destination of a write exists and is no regular file.
+    #[error("Cannot write to `{path}`: it is {what}", path = path.display())]
+    NotRegular {
+        /// The destination.
+        path: PathBuf,
+        /// What it is, with its article: `a directory`.
+        what: &'static str,
+    },
+}
+
+impl FileError {
+    /// Wraps the failure of a system call.
+    pub fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
+        move |source| Self::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    /// The way out, where one is known.
+    pub fn hint(&self) -> Option<String> {
+        let Self::Io { source, path, .. } = self else {
+            return None;
+        };
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(format!(
+                "The disk of `{}` is full: free some space and try again",
+                path.display()
+            )),
+            io::ErrorKind::PermissionDenied => {
+                Some("Check the owner and mode of the path, or run as the user it belongs to".to_owned())
+            }
+            io::ErrorKind::ReadOnlyFilesystem => Some("The file system is mounted read-only".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// The kind of the system call's failure, if it was one.
+    pub fn io_kind(&self) -> Option<io::ErrorKind> {
+        match self {
+            Self::Io { source, .. } => Some(source.kind()),
+            Self::NotRegular { .. } => None,
+        }
+    }
+}
+
+/// Reads a whole file; `None` when it does not exist.
+pub fn read_if_exists(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
+    match std::fs::read(path) {
+        Ok(data) => Ok(Some(data)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(FileError::io("read", path)(error)),
+    }
+}
+
+/// Creates `path` and its missing parents with exactly `mode` each (the umask does not count). Existing folders are
+/// left as they are.
+pub fn create_dir_all(path: &Path, mode: u32) -> Result<(), FileError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        create_dir_all(parent, mode)?;
+    }
+    match DirBuilder::new().mode(mode).create(path) {
+        Ok(()) => std::fs::set_permissions(path, Permissions::from_mode(mode))
+            .map_err(FileError::io("set the mode of", path)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(FileError::io("create folder", path)(error)),
+    }
+}
+
+/// Replaces `path` by `data` with exactly `mode`, through a temporary file in `staging` on the same file system.
+///
+/// After a crash the file is either the old one or the new one, never a part; a left-over temporary file may stay in
+/// `staging`. The data is synced before the rename; the rename itself is not, so a power failure may bring back the
+/// old content.
+pub fn write_atomic(path: &Path, staging: &Path, data: &[u8], mode: u32) -> Result<(), FileError> {
+    refuse_special(path)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".tmp-")
+        .permissions(Permissions::from_mode(mode))
+        .tempfile_in(staging)
+        .map_err(FileError::io("create a temporary file in", staging))?;
+    file.write_all(data).map_err(FileError::io("write", path))?;
+    file.as_file().sync_all().map_err(FileError::io("write", path))?;
+    file.as_file()
+        .set_permissions(Permissions::from_mode(mode))
+        .map_err(FileError::io("set the mode of", path))?;
+    file.persist(path)
+        .map_err(|error| FileError::io("write", path)(error.error))?;
+    Ok(())
+}
+
+/// Like [`write_atomic`] with the temporary file beside the destination, for files outside the store.
+pub fn write_beside(path: &Path, data: &[u8], mode: u32) -> Result<(), FileError> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    write_atomic(path, parent, data, mode)
+}
+
+fn refuse_special(path: &Path) -> Result<(), FileError> {
+    use std::os::unix::fs::FileTypeExt;
+    let Ok(metadata) = std::fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    let kind = metadata.file_type();
+    let what = if kind.is_file() {
+        return Ok(());
+    } else if kind.is_dir() {
+        "a directory"
+    } else if kind.is_symlink() {
+        "a symbolic link"
+    } else if kind.is_fifo() {
+        "a named pipe (FIFO)"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "a device file"
+    };
+    Err(FileError::NotRegular {
+        path: path.to_owned(),
+        what,
+    })
+}
+
+/// An advisory whole-file lock (`flock`), released on drop or when the process ends.
+#[derive(Debug)]
+pub struct FileLock {
+    _file: File,
+}
+
+/// Whether others may hold a lock at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockMode {
+    /// Any number of holders.
+    Shared,
+    /// One holder.
+    Exclusive,
+}
+
+impl FileLock {
+    /// Takes the lock if it is free; `None` when somebody else has it. Creates the file (mode 0600) if needed.
+    pub fn try_acquire(path: &Path, mode: LockMode) -> Result<Option<Self>, FileError> {
+        let file = open_lock_file(path)?;
+        let taken = match mode {
+            LockMode::Shared => file.try_lock_shared(),
+            LockMode::Exclusive => file.try_lock(),
+        };
+        match taken {
+            Ok(()) => Ok(Some(Self { _file: file })),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+            Err(std::fs::TryLockError::Error(error)) => Err(FileError::io("lock", path)(error)),
+        }
+    }
+
+    /// Takes the lock, waiting as long as it takes; blocks the thread. Creates the file (mode 0600) if needed.
+    pub fn acquire(path: &Path, mode: LockMode) -> Result<Self, FileError> {
+        let file = open_lock_file(path)?;
+        match mode {
+            LockMode::Shared => file.lock_shared(),
+            LockMode::Exclusive => file.lock(),
+        }
+        .map_err(FileError::io("lock", path))?;
+        Ok(Self { _file: file })
+    }
+}
+
+fn open_lock_file(path: &Path) -> Result<File, FileError> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(PRIVATE_FILE)
+        .open(path)
+        .map_err(FileError::io("open", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_keeps_the_exact_mode_and_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        write_beside(&path, b"one", PUBLIC_FILE).unwrap();
+        write_beside(&path, b"two", PRIVATE_FILE).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn special_files_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink("elsewhere", &link).unwrap();
+        let error = write_beside(&link, b"", PUBLIC_FILE).unwrap_err();
+        assert!(matches!(
+            error,
+            FileError::NotRegular {
+                what: "a symbolic link",
+                ..
+            }
+        ));
+    }
+
+    #[test]
+    fn an_exclusive_lock_excludes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let held = FileLock::acquire(&path, LockMode::Exclusive).unwrap();
+        assert!(FileLock::try_acquire(&path, LockMode::Shared).unwrap().is_none());
+        drop(held);
+        assert!(
+            FileLock::try_acquire(&path, LockMode::Exclusive)
+                .unwrap()
+                .is_some()
+        );
+    }
+}

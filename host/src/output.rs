@@ -1,0 +1,1 @@
+//! What the user keeps: image ids, metadata files and exported results.

@@ -1,0 +1,1 @@
+//! Who builds what: platforms × nodes → assignments, with a reason for each. Pure.

@@ -1,0 +1,4 @@
+//! What the user watches: one stream of events, many renderings.
+
+pub mod event;
+pub mod step;

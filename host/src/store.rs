@@ -1,0 +1,1 @@
+//! Builders on disk: the same files, format and lock as buildx.

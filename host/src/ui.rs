@@ -1,0 +1,1 @@
+//! The one door to the terminal: stdout is data, stderr is talk.
