@@ -1,1 +1,3 @@
 //! BuildKit's protocol as a client speaks it: solve, status, and the session services a daemon calls back.
+
+pub mod spec;

@@ -1,0 +1,155 @@
+//! What one solve is asked to do, in plain types: the request of `cli`, ready for the wire.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+/// One build on one daemon.
+#[derive(Clone)]
+pub struct SolveSpec {
+    /// 25 characters of `[0-9a-z]`; also the id in the daemon's history.
+    pub reference: String,
+    /// `dockerfile.v0` or `gateway.v0`.
+    pub frontend: String,
+    /// Frontend attributes (`filename`, `build-arg:K` …); sent in `Control.Solve` and in the gateway's `Solve`.
+    pub attributes: BTreeMap<String, String>,
+    /// Exporters in the order of the command line.
+    pub exporters: Vec<Exporter>,
+    /// Caches to write.
+    pub cache_exports: Vec<CacheEntry>,
+    /// Caches to read; also sent as attribute `cache-imports`.
+    pub cache_imports: Vec<CacheEntry>,
+    /// Entitlements such as `network.host`.
+    pub entitlements: Vec<String>,
+    /// Keep it out of the daemon's history.
+    pub internal: bool,
+    /// What the daemon may ask back for.
+    pub session: SessionSpec,
+}
+
+/// One cache entry (`type` and attributes, already resolved).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CacheEntry {
+    /// `registry`, `inline`, `local` …
+    pub kind: String,
+    /// Its attributes.
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// One exporter and what becomes of what it sends to the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exporter {
+    /// `image`, `local`, `tar`, `oci`, `docker`, `moby` …
+    pub kind: String,
+    /// Attributes sent to the daemon.
+    pub attributes: BTreeMap<String, String>,
+    /// Where its data goes on the client.
+    pub target: ExportTarget,
+}
+
+/// Where an exporter's data goes on the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExportTarget {
+    /// Nothing comes to the client.
+    None,
+    /// Files below a folder (`local`).
+    Folder {
+        /// The folder, made when the first entry arrives.
+        path: PathBuf,
+        /// Mirror the destination: remove what was not sent (`mode=delete`).
+        delete: bool,
+    },
+    /// One file, made with its parents when its first byte arrives.
+    File(PathBuf),
+    /// Standard output.
+    Stdout,
+    /// A content store in OCI layout (`tar=false`).
+    Layout(PathBuf),
+}
+
+/// What the daemon may ask back for during a solve.
+#[derive(Clone)]
+pub struct SessionSpec {
+    /// Stable per context, so that only changed files travel.
+    pub shared_key: String,
+    /// Local folders by mount name (`context`, `dockerfile` …).
+    pub mounts: BTreeMap<String, PathBuf>,
+    /// Secrets by id.
+    pub secrets: BTreeMap<String, Secret>,
+    /// Registry credentials.
+    pub registry: Arc<dyn RegistryCredentials>,
+    /// OCI layouts the daemon may read, by the id in `oci-layout://<id>@…`.
+    pub layouts: BTreeMap<String, PathBuf>,
+    /// Archive from standard input by upload id (the last part of `http://buildkit-session/<id>`).
+    pub upload: Option<Upload>,
+}
+
+/// An archive that the daemon pulls once.
+#[derive(Clone)]
+pub struct Upload {
+    /// Last element of the URL path it is asked for with.
+    pub id: String,
+    /// Bytes already read while peeking; standard input follows.
+    pub peeked: Bytes,
+}
+
+/// Where a secret comes from.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Secret {
+    /// A file, read at each request; at most 500 KiB.
+    File(PathBuf),
+    /// A value, taken from the environment when the command started.
+    Value(Bytes),
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Value(_) => f.write_str("Value(..)"),
+        }
+    }
+}
+
+/// Credentials for one registry host.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Credential {
+    /// Empty when `secret` is an identity token.
+    pub username: String,
+    /// Password or identity token.
+    pub secret: String,
+    /// A ready registry token, handed out as it is.
+    pub registry_token: String,
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credential")
+            .field("username", &self.username)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Source of registry credentials: the docker configuration and its helpers.
+#[async_trait]
+pub trait RegistryCredentials: Send + Sync {
+    /// Credentials for `host`, as the daemon names it (`registry-1.docker.io` for Docker Hub). Nothing known is an
+    /// empty credential, not an error; the error is a text for the user.
+    async fn credentials(&self, host: &str) -> Result<Credential, String>;
+
+    /// Folder in which the token seeds of [`Self::credentials`]' configuration live, if it may be written.
+    fn seed_folder(&self) -> Option<PathBuf>;
+}
+
+/// What a finished solve gave back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Solved {
+    /// The exporters' response (`containerimage.digest` …).
+    pub response: BTreeMap<String, String>,
+    /// Metadata of the frontend's result (`containerimage.config`, `refs.platforms` …).
+    pub metadata: BTreeMap<String, Bytes>,
+}
