@@ -9,14 +9,14 @@
 //!
 //! Nothing later in this chain knows anything earlier in it.
 
-pub mod buildkit;
 pub mod cli;
-pub mod connect;
-pub mod driver;
-pub mod output;
-pub mod plan;
-pub mod progress;
 pub mod store;
+pub mod driver;
+pub mod connect;
+pub mod plan;
+pub mod buildkit;
+pub mod progress;
+pub mod output;
 
 pub mod error;
 pub mod fs;

@@ -1,1 +1,121 @@
 //! The one door to the terminal: stdout is data, stderr is talk.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Where a command's output goes. Cheap to clone.
+///
+/// A broken pipe is a quiet end and no error: writing reports it as [`io::ErrorKind::BrokenPipe`] for the caller to
+/// stop on.
+#[derive(Clone)]
+pub struct Ui {
+    inner: Arc<Mutex<Inner>>,
+    terminal: bool,
+    colour: bool,
+    debug: bool,
+}
+
+struct Inner {
+    out: Box<dyn Write + Send>,
+    err: Box<dyn Write + Send>,
+    /// While a progress display owns stderr, talk is held back here.
+    held: Option<Vec<String>>,
+}
+
+impl Ui {
+    /// The process's own stdout and stderr. `no_colour` is the user's wish (`NO_COLOR`).
+    pub fn stdio(no_colour: bool, debug: bool) -> Self {
+        let terminal = io::stderr().is_terminal();
+        Self::new(
+            Box::new(io::stdout()),
+            Box::new(io::stderr()),
+            terminal,
+            terminal && !no_colour,
+            debug,
+        )
+    }
+
+    /// A door to other writers, for tests.
+    pub fn new(
+        out: Box<dyn Write + Send>,
+        err: Box<dyn Write + Send>,
+        terminal: bool,
+        colour: bool,
+        debug: bool,
+    ) -> Self {
+        Self {
+            inner: Arc::new(Mutex::new(Inner { out, err, held: None })),
+            terminal,
+            colour,
+            debug,
+        }
+    }
+
+    /// Whether stderr is a terminal.
+    pub fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// Whether colours may be written to stderr.
+    pub fn colour(&self) -> bool {
+        self.colour
+    }
+
+    /// Whether the user asked for debug output.
+    pub fn debug(&self) -> bool {
+        self.debug
+    }
+
+    /// Writes data to stdout as it is.
+    pub fn out(&self, data: impl AsRef<[u8]>) -> io::Result<()> {
+        let mut inner = self.lock();
+        inner.out.write_all(data.as_ref())?;
+        inner.out.flush()
+    }
+
+    /// Writes one line of talk to stderr; held back while a progress display runs.
+    pub fn say(&self, line: impl Into<String>) {
+        let mut inner = self.lock();
+        let line = line.into();
+        match &mut inner.held {
+            Some(held) => held.push(line),
+            None => {
+                let _ = writeln!(inner.err, "{line}");
+            }
+        }
+    }
+
+    /// A warning in the form that buildx users match on.
+    pub fn warn(&self, message: impl AsRef<str>) {
+        self.say(format!("WARNING: {}", message.as_ref()));
+    }
+
+    /// Writes to stderr at once: for the progress display that owns it.
+    pub fn draw(&self, data: impl AsRef<[u8]>) -> io::Result<()> {
+        let mut inner = self.lock();
+        inner.err.write_all(data.as_ref())?;
+        inner.err.flush()
+    }
+
+    /// Holds back what is said until the guard is dropped.
+    pub fn hold(&self) -> Hold {
+        self.lock().held.get_or_insert_default();
+        Hold(self.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Holds talk back; see [`Ui::hold`].
+pub struct Hold(Ui);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let held = self.0.lock().held.take();
+        for line in held.into_iter().flatten() {
+            self.0.say(line);
+        }
+    }
+}

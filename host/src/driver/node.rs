@@ -1,6 +1,7 @@
 //! What the rest of bkhost sees of a driver: neutral types, no component model, no generation of the contract.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
@@ -67,6 +68,9 @@ pub struct NodeConfig {
     pub daemon_flags: Vec<String>,
     /// Files below `/etc/buildkit`, relative path to content.
     pub files: BTreeMap<String, Vec<u8>>,
+    /// Where the driver's key-value state of this node is kept; absent for a builder that is not stored yet, whose
+    /// state then lives in memory.
+    pub state_file: Option<PathBuf>,
 }
 
 /// State of a node or an instance.
@@ -237,6 +241,20 @@ pub struct DriverError {
 
 /// Result of a driver call.
 pub type DriverResult<T> = Result<T, DriverError>;
+
+/// The drivers there are, by name.
+#[async_trait]
+pub trait Drivers: Send + Sync {
+    /// Names, sorted.
+    fn names(&self) -> Vec<String>;
+
+    /// What a driver says about itself; an unknown name is [`DriverErrorKind::NotFound`] with the nearest known one as
+    /// hint.
+    async fn info(&self, driver: &str) -> DriverResult<DriverInfo>;
+
+    /// Opens a node: validates every option, touches nothing.
+    async fn open(&self, driver: &str, config: NodeConfig) -> DriverResult<Box<dyn Node>>;
+}
 
 /// An opened node. Every call runs in a sandbox of its own and may be made concurrently.
 #[async_trait]
