@@ -62,7 +62,10 @@ impl Patterns {
         let mut matched = false;
         let mut hits = Vec::with_capacity(self.patterns.len());
         for (index, pattern) in self.patterns.iter().enumerate() {
-            let inherited = parent.and_then(|parent| parent.0.get(index)).copied().unwrap_or(false);
+            let inherited = parent
+                .and_then(|parent| parent.0.get(index))
+                .copied()
+                .unwrap_or(false);
             // A pattern that cannot change the outcome is not tried.
             let hit = inherited || (pattern.exception == matched && pattern.rule.matches(path));
             if hit {
@@ -75,12 +78,16 @@ impl Patterns {
 
     /// Whether a plain pattern could match something below the folder `dir`. May say yes in vain, never no.
     pub fn may_match_below(&self, dir: &str) -> bool {
-        self.patterns.iter().any(|pattern| !pattern.exception && pattern.may_match_below(dir))
+        self.patterns
+            .iter()
+            .any(|pattern| !pattern.exception && pattern.may_match_below(dir))
     }
 
     /// Whether an exception could match something below the folder `dir`. May say yes in vain, never no.
     pub fn may_except_below(&self, dir: &str) -> bool {
-        self.patterns.iter().any(|pattern| pattern.exception && pattern.may_match_below(dir))
+        self.patterns
+            .iter()
+            .any(|pattern| pattern.exception && pattern.may_match_below(dir))
     }
 }
 
@@ -92,9 +99,17 @@ impl Pattern {
             None => (false, text),
         };
         let cleaned = clean(text);
-        let literal = cleaned.split(['*', '?', '[', '\\']).next().unwrap_or_default().to_owned();
+        let literal = cleaned
+            .split(['*', '?', '[', '\\'])
+            .next()
+            .unwrap_or_default()
+            .to_owned();
         let rule = Rule::parse(&cleaned)?;
-        Ok(Self { exception, literal, rule })
+        Ok(Self {
+            exception,
+            literal,
+            rule,
+        })
     }
 
     fn may_match_below(&self, dir: &str) -> bool {
@@ -274,8 +289,14 @@ mod tests {
     #[test]
     fn bad_patterns_are_named() {
         assert_eq!(Patterns::new(["!"]).unwrap_err(), PatternError::EmptyException);
-        assert_eq!(Patterns::new(["[a"]).unwrap_err(), PatternError::Syntax("[a".to_owned()));
-        assert_eq!(Patterns::new([r"a\"]).unwrap_err(), PatternError::Syntax(r"a\".to_owned()));
+        assert_eq!(
+            Patterns::new(["[a"]).unwrap_err(),
+            PatternError::Syntax("[a".to_owned())
+        );
+        assert_eq!(
+            Patterns::new([r"a\"]).unwrap_err(),
+            PatternError::Syntax(r"a\".to_owned())
+        );
     }
 
     #[test]
@@ -290,9 +311,14 @@ mod tests {
 
     #[test]
     fn paths_are_cleaned_as_go_does() {
-        for (path, wanted) in
-            [("a//b", "a/b"), ("./a", "a"), ("a/../..", ".."), ("/..", "/"), ("", "."), ("a/./b/", "a/b")]
-        {
+        for (path, wanted) in [
+            ("a//b", "a/b"),
+            ("./a", "a"),
+            ("a/../..", ".."),
+            ("/..", "/"),
+            ("", "."),
+            ("a/./b/", "a/b"),
+        ] {
             assert_eq!(clean(path), wanted);
         }
     }
