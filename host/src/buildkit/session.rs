@@ -1,5 +1,6 @@
 //! The services a daemon calls back during a solve.
 
+pub mod content;
 pub mod file_send;
 pub mod file_sync;
 pub mod fsutil;
