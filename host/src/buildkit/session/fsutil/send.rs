@@ -238,10 +238,9 @@ mod tests {
     use super::*;
     use tokio_stream::wrappers::ReceiverStream;
 
-    fn incoming() -> (
-        mpsc::Sender<Result<Packet, String>>,
-        ReceiverStream<Result<Packet, String>>,
-    ) {
+    type Received = Result<Packet, String>;
+
+    fn incoming() -> (mpsc::Sender<Received>, ReceiverStream<Received>) {
         let (sender, receiver) = mpsc::channel(1024);
         (sender, ReceiverStream::new(receiver))
     }
