@@ -2,3 +2,13 @@
 
 pub mod event;
 pub mod step;
+
+pub mod mode;
+pub mod settings;
+pub mod palette;
+pub mod terminal;
+
+pub mod duration;
+pub mod excerpt;
+pub mod size;
+pub mod warnings;
