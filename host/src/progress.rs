@@ -12,3 +12,9 @@ pub mod duration;
 pub mod excerpt;
 pub mod size;
 pub mod warnings;
+
+pub mod mux;
+pub mod trace;
+
+#[cfg(test)]
+mod sample;
