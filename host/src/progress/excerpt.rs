@@ -14,8 +14,12 @@ const ROUND_LIMIT_RANGE: usize = 2;
 ///
 /// Nothing without ranges, or when the first affected line lies outside the file.
 pub fn excerpt(source: &SourceInfo, ranges: &[Range]) -> Option<String> {
+    if source.data.is_empty() {
+        return None;
+    }
     let text = String::from_utf8_lossy(&source.data);
-    let lines: Vec<&str> = text.lines().collect();
+    // A line end at the end of the file begins one more, empty line, as it does for buildx.
+    let lines: Vec<&str> = text.split('\n').collect();
     let first = ranges.iter().map(|range| range.start.line).min()?;
     let last = ranges.iter().map(last_line).max()?;
     let first = usize::try_from(first)
@@ -27,6 +31,7 @@ pub fn excerpt(source: &SourceInfo, ranges: &[Range]) -> Option<String> {
     let mut out = format!("{}:{first}\n{RULE}\n", source.filename);
     for (number, line) in (1..).zip(&lines).take(to).skip(from - 1) {
         let mark = if affected(ranges, number) { ">>>" } else { "   " };
+        let line = line.strip_suffix('\r').unwrap_or(line);
         let _ = writeln!(out, " {number:>3} | {mark} {line}");
     }
     let _ = writeln!(out, "{RULE}");
@@ -124,6 +129,11 @@ mod tests {
     fn the_edge_of_the_file_gives_its_room_to_the_other_side() {
         let text = excerpt(&source(9), &[range(1, 1)]).unwrap();
         assert_eq!(text.lines().count(), 3 + 3, "{text}");
+        let text = excerpt(&source(5), &[range(5, 5)]).unwrap();
+        assert!(
+            text.ends_with("   5 | >>> line 5\n   6 |     \n--------------------\n"),
+            "{text}"
+        );
         let text = excerpt(&source(1), &[range(1, 7)]).unwrap();
         assert_eq!(text.lines().nth(2), Some("   1 | >>> line 1"));
     }
@@ -131,7 +141,7 @@ mod tests {
     #[test]
     fn nothing_without_a_place() {
         assert_eq!(excerpt(&source(3), &[]), None);
-        assert_eq!(excerpt(&source(3), &[range(4, 4)]), None);
+        assert_eq!(excerpt(&source(3), &[range(5, 5)]), None);
         assert_eq!(excerpt(&source(3), &[range(0, 1)]), None);
         assert_eq!(excerpt(&source(0), &[range(1, 1)]), None);
     }

@@ -71,8 +71,8 @@ pub struct Palette {
     pub cancel: Colour,
     /// Failed rows.
     pub error: Colour,
-    /// Warnings.
-    pub warning: Colour,
+    /// Warnings; without a colour unless the user wants one, as it is with buildx.
+    pub warning: Option<Colour>,
 }
 
 impl Default for Palette {
@@ -82,7 +82,7 @@ impl Default for Palette {
             run: if cfg!(windows) { Colour::CYAN } else { Colour::BLUE },
             cancel: Colour::YELLOW,
             error: Colour::RED,
-            warning: Colour::YELLOW,
+            warning: None,
         }
     }
 }
@@ -103,14 +103,14 @@ impl Palette {
 
     fn set(&mut self, entry: &str) -> Option<()> {
         let (kind, colour) = entry.split_once('=')?;
-        let field = match kind.trim().to_ascii_lowercase().as_str() {
-            "run" => &mut self.run,
-            "cancel" => &mut self.cancel,
-            "error" => &mut self.error,
-            "warning" => &mut self.warning,
+        let colour = Colour::parse(colour.trim().to_ascii_lowercase().as_str())?;
+        match kind.trim().to_ascii_lowercase().as_str() {
+            "run" => self.run = colour,
+            "cancel" => self.cancel = colour,
+            "error" => self.error = colour,
+            "warning" => self.warning = Some(colour),
             _ => return None,
-        };
-        *field = Colour::parse(colour.trim().to_ascii_lowercase().as_str())?;
+        }
         Some(())
     }
 }
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(palette.run.code(), "\u{1b}[92m");
         assert_eq!(palette.cancel.code(), "\u{1b}[38;2;255;100;0m");
         assert_eq!(palette.error.code(), "\u{1b}[35m");
-        assert_eq!(palette.warning, Colour::YELLOW);
+        assert_eq!(palette.warning, None);
     }
 
     #[test]
@@ -138,6 +138,6 @@ mod tests {
             ["run=pink", "nothing", "other=red", "cancel=1,2", "error=1,2,300"]
         );
         assert_eq!(palette.run, Palette::default().run);
-        assert_eq!(palette.warning, Colour::CYAN);
+        assert_eq!(palette.warning, Some(Colour::CYAN));
     }
 }

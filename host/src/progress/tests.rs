@@ -168,3 +168,63 @@ async fn bad_colours_are_complained_about_after_the_display() {
             .contains("WARNING: Could not read `run=pink` in `BUILDKIT_COLORS`\n")
     );
 }
+
+#[tokio::test]
+async fn much_output_is_drawn_without_waiting() {
+    let screen = Screen::default();
+    let ui = screen.ui();
+    let settings = settings(Mode::Plain);
+    let mut display = Display::begin(&settings, &ui, None, "");
+    assert_eq!(display.pause(), settings.refresh_silence);
+    display.take(vertexes(vec![vertex("a", "a", Some(0), None)]));
+    assert_eq!(display.pause(), settings.refresh_event);
+    let line = format!("{}\n", "x".repeat(1023));
+    for _ in 0..=1024 {
+        display.take(logs(vec![log("a", &line, 10)]));
+    }
+    assert!(display.pause().is_zero());
+    display.refresh();
+    assert_eq!(display.pause(), settings.refresh_silence);
+    assert_eq!(screen.text().lines().count(), 1026);
+}
+
+#[tokio::test]
+async fn output_that_nobody_takes_does_not_pile_up() {
+    let screen = Screen {
+        broken: true,
+        ..Screen::default()
+    };
+    let ui = screen.ui();
+    let settings = settings(Mode::Plain);
+    let mut display = Display::begin(&settings, &ui, None, "");
+    display.take(vertexes(vec![vertex("a", "a", Some(0), None)]));
+    display.refresh();
+    assert!(display.lost);
+    let line = format!("{}\n", "x".repeat(1023));
+    for _ in 0..5000 {
+        display.take(logs(vec![log("a", &line, 10)]));
+    }
+    assert!(display.trace.vertexes()[0].log.waiting() < 2 * MAX_UNDRAWN_BYTES);
+}
+
+#[tokio::test]
+async fn a_running_build_is_refreshed_while_nothing_comes() {
+    let screen = Screen::default();
+    let ui = screen.ui();
+    let settings = Settings {
+        refresh_event: std::time::Duration::from_millis(1),
+        refresh_silence: std::time::Duration::from_millis(1),
+        ..settings(Mode::Plain)
+    };
+    let (sink, receiver) = Sink::channel();
+    let watch = async {
+        sink.send(vertexes(vec![vertex("a", "step a", Some(0), None)]))
+            .await;
+        while screen.text().is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        drop(sink);
+    };
+    tokio::join!(drive(&settings, &ui, None, "", receiver), watch);
+    assert_eq!(screen.text(), "#1 step a\n");
+}

@@ -123,6 +123,17 @@ impl Trace {
         &self.vertexes
     }
 
+    /// The vertexes that may be seen, in the order in which they started. Daemons announce a build from its end.
+    pub fn by_start(&self) -> Vec<&VertexState> {
+        let mut visible: Vec<&VertexState> = self
+            .vertexes
+            .iter()
+            .filter(|vertex| vertex.is_visible())
+            .collect();
+        visible.sort_by_key(|vertex| vertex.runs.first_start());
+        visible
+    }
+
     /// One vertex, to mark what has been shown.
     pub fn get_mut(&mut self, index: usize) -> Option<&mut VertexState> {
         self.vertexes.get_mut(index)
@@ -138,10 +149,13 @@ impl Trace {
         self.volume = 0;
     }
 
-    /// Those that failed, without the cancelled ones.
+    /// Those that failed, in the order in which they started, without the cancelled ones.
     pub fn failures(&self) -> Vec<Failure> {
         let failed = self.vertexes.iter().filter(|vertex| vertex.has_failed());
+        let mut failed: Vec<&VertexState> = failed.collect();
+        failed.sort_by_key(|vertex| vertex.runs.first_start());
         failed
+            .into_iter()
             .map(|vertex| Failure {
                 name: vertex.name.clone(),
                 error: vertex.error.clone(),

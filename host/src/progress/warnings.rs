@@ -6,6 +6,9 @@ use super::event::Warning;
 use super::excerpt::excerpt;
 use super::palette::{Colour, RESET};
 
+/// How many distinct warnings are kept; nobody reads more, and each new one is compared with all others.
+const MAX_WARNINGS: usize = 1024;
+
 /// Collects warnings; equal ones of different vertexes count once.
 #[derive(Clone, Debug, Default)]
 pub struct Warnings(Vec<Warning>);
@@ -14,7 +17,7 @@ impl Warnings {
     /// Adds a warning unless an equal one is there.
     pub fn add(&mut self, warning: Warning) {
         let known = self.0.iter().any(|other| equal(other, &warning));
-        if !known {
+        if !known && self.0.len() < MAX_WARNINGS {
             self.0.push(warning);
         }
     }
@@ -123,6 +126,15 @@ mod tests {
     }
 
     #[test]
+    fn warnings_without_end_are_bounded() {
+        let mut warnings = Warnings::default();
+        for n in 0..MAX_WARNINGS + 10 {
+            warnings.add(warning("a", &n.to_string()));
+        }
+        assert_eq!(warnings.into_vec().len(), MAX_WARNINGS);
+    }
+
+    #[test]
     fn short_form_names_the_way_to_more() {
         assert_eq!(summary(&[], false, true), None);
         assert_eq!(
@@ -141,7 +153,7 @@ mod tests {
         assert_eq!(
             summary(&[warning("a", "One")], true, false).unwrap(),
             "\n 1 warning found:\n - One\nThe casing should match\nMore info: https://docs.example/rule\n\
-             Dockerfile:1\n--------------------\n   1 | >>> from base\n--------------------\n\n"
+             Dockerfile:1\n--------------------\n   1 | >>> from base\n   2 |     \n--------------------\n\n"
         );
     }
 }

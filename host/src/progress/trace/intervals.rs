@@ -5,7 +5,11 @@ use crate::progress::event::Timestamp;
 
 /// The runs of a vertex.
 #[derive(Debug, Default)]
-pub struct Intervals(Vec<Interval>);
+pub struct Intervals {
+    runs: Vec<Interval>,
+    /// Kept apart, since every line of output asks for it.
+    last_start: Option<Timestamp>,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Interval {
@@ -18,11 +22,12 @@ impl Intervals {
     /// Notes the run of a member that began at `start`: a new one, or one that is known and has ended now. Says
     /// whether that was news.
     pub fn set(&mut self, member: usize, start: Timestamp, end: Option<Timestamp>) -> bool {
-        let mut latest = self.0.iter_mut().rev();
+        let mut latest = self.runs.iter_mut().rev();
         match latest.find(|known| known.member == member && known.start == start) {
             Some(known) => std::mem::replace(&mut known.end, end) != end,
             None => {
-                self.0.push(Interval { member, start, end });
+                self.runs.push(Interval { member, start, end });
+                self.last_start = self.last_start.max(Some(start));
                 true
             }
         }
@@ -30,29 +35,34 @@ impl Intervals {
 
     /// Whether there has been any run.
     pub fn is_started(&self) -> bool {
-        !self.0.is_empty()
+        !self.runs.is_empty()
     }
 
     /// Whether there have been runs and all have ended.
     pub fn is_completed(&self) -> bool {
-        self.is_started() && self.0.iter().all(|run| run.end.is_some())
+        self.is_started() && self.runs.iter().all(|run| run.end.is_some())
+    }
+
+    /// When the first run began.
+    pub fn first_start(&self) -> Option<Timestamp> {
+        self.runs.iter().map(|run| run.start).min()
     }
 
     /// When the current run began.
     pub fn last_start(&self) -> Option<Timestamp> {
-        self.0.iter().map(|run| run.start).max()
+        self.last_start
     }
 
     /// When the last run ended; `None` while one goes on.
     pub fn completed(&self) -> Option<Timestamp> {
-        let ends: Option<Vec<Timestamp>> = self.0.iter().map(|run| run.end).collect();
+        let ends: Option<Vec<Timestamp>> = self.runs.iter().map(|run| run.end).collect();
         ends?.into_iter().max()
     }
 
     /// Seconds in which something ran, runs side by side counted once.
     pub fn elapsed(&self, now: Timestamp) -> f64 {
         let mut runs: Vec<(Timestamp, Timestamp)> = self
-            .0
+            .runs
             .iter()
             .map(|run| (run.start, run.end.unwrap_or(now)))
             .collect();
@@ -84,6 +94,7 @@ mod tests {
         runs.set(1, at(5000), Some(at(5500)));
         assert!((runs.elapsed(at(9000)) - 2.5).abs() < 1e-6);
         assert_eq!(runs.completed(), Some(at(5500)));
+        assert_eq!(runs.first_start(), Some(at(0)));
         assert_eq!(runs.last_start(), Some(at(5000)));
     }
 }

@@ -5,7 +5,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 use super::painter::Line;
 use crate::progress::duration;
 use crate::progress::event::Timestamp;
-use crate::progress::palette::{FAINT, Palette, RESET};
+use crate::progress::palette::{Colour, FAINT, Palette, RESET};
 use crate::progress::size;
 use crate::progress::terminal::Size;
 use crate::progress::trace::{PartState, Trace, VertexState};
@@ -55,18 +55,24 @@ pub(super) struct Row {
 impl Row {
     /// The row with its colour codes, without any if there is no palette.
     pub fn line(&self, palette: Option<&Palette>) -> Line {
-        let Some(palette) = palette else {
-            return Line::new(&self.text, "", "");
-        };
-        let on = match self.style {
-            Style::Plain => return Line::new(&self.text, "", ""),
-            Style::Run => palette.run.code(),
-            Style::Cancel => palette.cancel.code(),
-            Style::Error => palette.error.code(),
-            Style::Warning => palette.warning.code(),
-            Style::Faint => FAINT.to_owned(),
-        };
-        Line::new(&self.text, &on, RESET)
+        match palette.and_then(|palette| self.style.code(palette)) {
+            Some(code) => Line::new(&self.text, &code, RESET),
+            None => Line::new(&self.text, "", ""),
+        }
+    }
+}
+
+impl Style {
+    /// The escape code that switches the style on, if it takes one.
+    fn code(self, palette: &Palette) -> Option<String> {
+        match self {
+            Self::Plain => None,
+            Self::Run => Some(palette.run.code()),
+            Self::Cancel => Some(palette.cancel.code()),
+            Self::Error => Some(palette.error.code()),
+            Self::Warning => palette.warning.map(Colour::code),
+            Self::Faint => Some(FAINT.to_owned()),
+        }
     }
 }
 
@@ -86,7 +92,7 @@ struct Job<'a> {
 /// The rows of the block, the header first.
 pub(super) fn compose(trace: &Trace, view: &View<'_>) -> Vec<Row> {
     let mut jobs: Vec<Job<'_>> = Vec::new();
-    for vertex in trace.vertexes().iter().filter(|vertex| vertex.is_visible()) {
+    for vertex in trace.by_start() {
         add_jobs(&mut jobs, vertex, view.now);
     }
     if !view.last {
@@ -132,27 +138,11 @@ fn header_text(state: &str, label: &str, width: usize) -> String {
     }
 }
 
+/// The rows of a vertex: itself, its parts, its warnings.
 fn add_jobs<'a>(jobs: &mut Vec<Job<'a>>, vertex: &'a VertexState, now: Timestamp) {
-    let (prefix, ended) = if vertex.is_cancelled() {
-        ("CANCELED ", Style::Cancel)
-    } else if vertex.has_failed() {
-        ("ERROR ", Style::Error)
-    } else if vertex.cached {
-        ("CACHED ", Style::Run)
-    } else {
-        ("", Style::Run)
-    };
-    let done = vertex.runs.is_completed();
     let seconds = vertex.runs.elapsed(now);
-    jobs.push(Job {
-        vertex: Some(vertex),
-        name: printable(&format!("{prefix}{}", vertex.name)),
-        sizes: String::new(),
-        seconds,
-        done,
-        style: if done { ended } else { Style::Plain },
-        log: Vec::new(),
-    });
+    let done = vertex.runs.is_completed();
+    jobs.push(vertex_job(vertex, seconds));
     jobs.extend(vertex.parts.values().filter_map(|part| part_job(part, now)));
     jobs.extend(vertex.warnings.iter().map(|warning| Job {
         vertex: None,
@@ -163,6 +153,28 @@ fn add_jobs<'a>(jobs: &mut Vec<Job<'a>>, vertex: &'a VertexState, now: Timestamp
         style: Style::Warning,
         log: Vec::new(),
     }));
+}
+
+fn vertex_job(vertex: &VertexState, seconds: f64) -> Job<'_> {
+    let (prefix, ended) = if vertex.is_cancelled() {
+        ("CANCELED ", Style::Cancel)
+    } else if vertex.has_failed() {
+        ("ERROR ", Style::Error)
+    } else if vertex.cached {
+        ("CACHED ", Style::Run)
+    } else {
+        ("", Style::Run)
+    };
+    let done = vertex.runs.is_completed();
+    Job {
+        vertex: Some(vertex),
+        name: printable(&format!("{prefix}{}", vertex.name)),
+        sizes: String::new(),
+        seconds,
+        done,
+        style: if done { ended } else { Style::Plain },
+        log: Vec::new(),
+    }
 }
 
 fn part_job<'a>(part: &PartState, now: Timestamp) -> Option<Job<'a>> {

@@ -81,6 +81,16 @@ fn the_last_frame_says_so_and_shows_everything() {
 }
 
 #[test]
+fn rows_stand_in_the_order_of_their_start() {
+    let trace = trace(vec![vertexes(vec![
+        vertex("last", "last", Some(200), None),
+        vertex("first", "first", Some(0), None),
+    ])]);
+    let rows = frame(&trace, &view(40, 24, 300));
+    assert!(rows[1].starts_with(" => first") && rows[2].starts_with(" => last"));
+}
+
+#[test]
 fn names_tell_how_it_ended_and_colours_repeat_it() {
     let ended = |digest: &str, error: &str, cached| Vertex {
         error: error.into(),
