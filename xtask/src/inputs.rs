@@ -55,7 +55,9 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result {
         if name == "target" || name.to_string_lossy().starts_with('.') {
             continue;
         }
-        let kind = entry.file_type().map_err(|cause| Failure::io("read", &entry.path(), &cause))?;
+        let kind = entry
+            .file_type()
+            .map_err(|cause| Failure::io("read", &entry.path(), &cause))?;
         if kind.is_dir() {
             collect(&entry.path(), files)?;
         } else {

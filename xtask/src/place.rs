@@ -25,7 +25,11 @@ impl Place {
             Some(given) => given,
             None => root.join("target"),
         };
-        Ok(Self { target, cache: cache_home()?.join("bkhost"), root })
+        Ok(Self {
+            target,
+            cache: cache_home()?.join("bkhost"),
+            root,
+        })
     }
 
     /// Target folder of the guests' workspaces. It is not the host's, because another compiler may write it.
@@ -61,7 +65,10 @@ fn absolute(variable: &str, base: &Path) -> Option<PathBuf> {
 
 fn cache_home() -> Result<PathBuf> {
     // The XDG specification has relative paths ignored.
-    if let Some(path) = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute()) {
+    if let Some(path) = env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+    {
         return Ok(path);
     }
     env::home_dir()
