@@ -1,5 +1,6 @@
 //! Everything that is a task: `cargo xtask help` lists them.
 
+mod bench;
 mod clock;
 mod demo;
 mod drivers;
@@ -29,6 +30,7 @@ cargo xtask <task>
   test [--without NAME] [-- FILTER…]
                                set everything up, run every test, end with one line over all of them
   setup [--without NAME]       what `test` sets up, without running a test
+  bench [--runs N]             measure bkhost beside buildx and buildctl; the report goes to target/bench
   drivers [--fixtures]         build the drivers, and those that tests load, into target/drivers
   engines                      build the pinned servers into the cache folder
   images                       make the root file systems that tests and the demo use
@@ -59,6 +61,7 @@ fn perform(words: &[String]) -> Result<bool> {
         "test" => test::run(&place, &test_options(rest)?),
         "setup" => set_up(&place, &test_options(rest)?).map(|()| true),
         "drivers" => drivers::build(&place, which(rest)?).map(|()| true),
+        "bench" => bench::run(&place, runs(rest)?).map(|()| true),
         "engines" => nothing_else(rest)
             .and_then(|()| engines::install(&place, &engines::ALL))
             .map(|()| true),
@@ -84,6 +87,14 @@ fn which(words: &[String]) -> Result<Which> {
     match words {
         [] => Ok(Which::Shipped),
         [word] if word == "--fixtures" => Ok(Which::WithFixtures),
+        other => Err(not_understood(other)),
+    }
+}
+
+fn runs(words: &[String]) -> Result<usize> {
+    match words {
+        [] => Ok(bench::USUAL_RUNS),
+        [option, number] if option == "--runs" => number.parse().map_err(|_| not_understood(words)),
         other => Err(not_understood(other)),
     }
 }
