@@ -101,73 +101,82 @@ fn replace(path: &Path, content: &[u8]) -> Result {
     inputs::write(path, content)
 }
 
-/// Removes components of guests that are gone: the host would embed them.
+/// Removes what belongs to guests that are gone: the host would embed it.
 fn drop_strangers(into: &Path, members: &[Guest]) -> Result {
-    let entries = fs::read_dir(into).map_err(|cause| Failure::io("read", into, &cause))?;
-    for path in entries.flatten().map(|entry| entry.path()) {
-        let ours = path
-            .extension()
-            .is_some_and(|kind| kind == "wasm" || kind == "cwasm");
-        let known = members
-            .iter()
-            .any(|guest| path.file_stem() == Some(guest.name.as_ref()));
-        if ours && !known {
+    for path in files_in(into)? {
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        let name = file.split('.').next().unwrap_or_default();
+        // Stamps are hidden files, and have no name before their point.
+        if !name.is_empty() && !members.iter().any(|guest| guest.name == name) {
             inputs::remove(&path)?;
         }
     }
     Ok(())
 }
 
+fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).map_err(|cause| Failure::io("read", folder, &cause))?;
+    Ok(entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.is_file())
+        .collect())
+}
+
 /// Compiles what has changed, in one run of the host's own compiler program.
 fn compile_ahead(place: &Place, into: &Path, members: &[Guest]) -> Result {
     let engine = engine_digest(place)?;
-    let stale: Vec<Ahead> = members
-        .iter()
-        .map(|guest| Ahead::of(guest, into, &engine))
-        .filter(Ahead::is_stale)
-        .collect();
+    let all = members.iter().map(|guest| Ahead::of(guest, into, &engine));
+    let stale: Vec<Ahead> = all.filter(Ahead::is_stale).collect();
     if stale.is_empty() {
         return Ok(());
     }
     eprintln!("==> Compiling {} components ahead of time", stale.len());
+    let fresh = into.join(".new");
+    inputs::remove(&fresh)?;
+    inputs::make_folder(&fresh)?;
     let mut compiler = Command::new(compiler(place)?);
     for one in &stale {
-        compiler.arg(&one.component).arg(&one.fresh);
+        compiler.arg(&one.component).arg(fresh.join(&one.code));
     }
     process::run(&mut compiler)?;
+    // The compiler writes more than machine code: what it found in the component goes into a file beside it.
+    for file in files_in(&fresh)? {
+        let content = fs::read(&file).map_err(|cause| Failure::io("read", &file, &cause))?;
+        replace(&into.join(file.file_name().unwrap_or_default()), &content)?;
+    }
     for one in &stale {
-        let code = fs::read(&one.fresh).map_err(|cause| Failure::io("read", &one.fresh, &cause))?;
-        replace(&one.code, &code)?;
-        inputs::remove(&one.fresh)?;
         inputs::keep(&one.stamp, &one.digest)?;
     }
-    Ok(())
+    inputs::remove(&fresh)
 }
 
 /// One component and its machine code.
 struct Ahead {
     component: PathBuf,
-    code: PathBuf,
-    fresh: PathBuf,
+    code: String,
     stamp: PathBuf,
     digest: String,
+    is_there: bool,
 }
 
 impl Ahead {
     fn of(guest: &Guest, into: &Path, engine: &str) -> Self {
         let component = into.join(guest.file("wasm"));
         let digest = Inputs::default().word(engine).file(&component).digest();
+        let code = guest.file("cwasm");
+        let is_there = into.join(&code).is_file();
         Self {
-            code: into.join(guest.file("cwasm")),
-            fresh: into.join(guest.file("cwasm.new")),
             stamp: into.join(format!(".{}", guest.name)),
             component,
+            code,
             digest,
+            is_there,
         }
     }
 
     fn is_stale(&self) -> bool {
-        !self.code.is_file() || !inputs::is_current(&self.stamp, &self.digest)
+        !self.is_there || !inputs::is_current(&self.stamp, &self.digest)
     }
 }
 
@@ -195,4 +204,52 @@ fn compiler(place: &Place) -> Result<PathBuf> {
     ]);
     process::run(build.current_dir(&place.root))?;
     Ok(place.target.join("debug/bkhost-aot"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_a_guest_that_is_gone_goes() {
+        let folder = std::env::temp_dir().join(format!("xtask-strangers-{}", std::process::id()));
+        let names = [
+            "kept.wasm",
+            "kept.cwasm",
+            ".kept",
+            ".gone",
+            "gone.wasm",
+            "gone.cwasm",
+            "gone.manifest.toml",
+        ];
+        for name in names {
+            inputs::write(&folder.join(name), b"").unwrap();
+        }
+        let kept = Guest {
+            name: "kept".into(),
+            artifact: "kept.wasm".into(),
+        };
+        drop_strangers(&folder, &[kept]).unwrap();
+        let mut left: Vec<String> = files_in(&folder)
+            .unwrap()
+            .iter()
+            .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
+            .collect();
+        left.sort();
+        assert_eq!(left, [".gone", ".kept", "kept.cwasm", "kept.wasm"]);
+        inputs::remove(&folder).unwrap();
+    }
+
+    #[test]
+    fn content_that_stays_the_same_is_not_written_again() {
+        let file = std::env::temp_dir().join(format!("xtask-replace-{}", std::process::id()));
+        replace(&file, b"a").unwrap();
+        let before = file.metadata().unwrap().modified().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        replace(&file, b"a").unwrap();
+        assert_eq!(file.metadata().unwrap().modified().unwrap(), before);
+        replace(&file, b"b").unwrap();
+        assert_ne!(file.metadata().unwrap().modified().unwrap(), before);
+        inputs::remove(&file).unwrap();
+    }
 }

@@ -65,6 +65,7 @@ pub fn run(place: &Place, options: &Options) -> Result<bool> {
     set_up(place, options, &mut clock)?;
     let suites = [
         host_suite(place),
+        compiler_suite(place),
         guests_suite(place, "drivers"),
         guests_suite(place, "tests/fixtures/drivers"),
     ];
@@ -120,28 +121,47 @@ struct Suite {
     folder: std::path::PathBuf,
     target: Option<std::path::PathBuf>,
     drivers: std::path::PathBuf,
+    selection: &'static [&'static str],
 }
 
 fn host_suite(place: &Place) -> Suite {
+    let selection = &["--workspace", "--exclude", "bkhost-engine"];
     Suite {
         name: "the host",
         folder: place.root.clone(),
         target: None,
         drivers: place.drivers(),
+        selection,
     }
+}
+
+/// The engine is tested with the compiler in it, which the host must not have.
+fn compiler_suite(place: &Place) -> Suite {
+    let selection = &["--package", "bkhost-engine", "--features", "compile"];
+    Suite {
+        name: "the engine",
+        ..host_suite(place)
+    }
+    .selecting(selection)
 }
 
 /// Drivers' logic runs natively too, against the SDK's scripted host.
 fn guests_suite(place: &Place, name: &'static str) -> Suite {
+    let (folder, target) = (place.root.join(name), Some(place.guests()));
     Suite {
         name,
-        folder: place.root.join(name),
-        target: Some(place.guests()),
-        drivers: place.drivers(),
+        folder,
+        target,
+        ..host_suite(place)
     }
+    .selecting(&["--workspace"])
 }
 
 impl Suite {
+    fn selecting(self, selection: &'static [&'static str]) -> Self {
+        Self { selection, ..self }
+    }
+
     fn is_there(&self) -> bool {
         crate::manifest::has_members(&self.folder)
     }
@@ -149,7 +169,8 @@ impl Suite {
     fn command(&self) -> Command {
         let mut command = guest::cargo();
         command
-            .args(["test", "--workspace", "--no-fail-fast"])
+            .args(["test", "--no-fail-fast"])
+            .args(self.selection)
             .current_dir(&self.folder);
         command
             .env("BKHOST_DRIVERS_DIR", &self.drivers)
