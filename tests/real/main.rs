@@ -1,0 +1,3 @@
+//! Tests against real servers. They need the programs that `cargo xtask test` builds, and root where steps run.
+
+mod solve;
