@@ -1,5 +1,6 @@
 //! A real `buildkitd` for one test, in a folder of its own.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -69,9 +70,13 @@ impl Daemon {
             .arg(folder.path().join("root"))
             .arg("--addr")
             .arg(address(folder.path()))
-            .arg("--oci-worker-binary")
-            .arg(program("runc"))
-            .args(["--oci-worker-net", "host", "--containerd-worker=false"])
+            // It looks for runc there, whatever it is told.
+            .env("PATH", path_with(&engines()))
+            .args([
+                "--oci-worker-binary=runc",
+                "--oci-worker-net=host",
+                "--containerd-worker=false",
+            ])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -161,6 +166,12 @@ impl Drop for Daemon {
             self.stop();
         }
     }
+}
+
+fn path_with(first: &Path) -> OsString {
+    let rest = std::env::var_os("PATH").unwrap_or_default();
+    let folders = [first.to_owned()].into_iter().chain(std::env::split_paths(&rest));
+    std::env::join_paths(folders).unwrap()
 }
 
 fn address(folder: &Path) -> String {
