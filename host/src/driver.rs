@@ -1,3 +1,12 @@
 //! The WASM boundary: from a node's record to an opened node of a sandboxed driver.
 
+pub(crate) mod bindings;
+pub mod environment;
+pub(crate) mod grants;
+pub(crate) mod imports;
+pub(crate) mod limits;
+pub(crate) mod linker;
+pub mod manifest;
 pub mod node;
+pub(crate) mod node_state;
+pub(crate) mod state;
