@@ -8,6 +8,7 @@ mod complete;
 mod display;
 pub mod env_vars;
 mod flags;
+pub mod machine;
 mod platform_summary;
 pub mod settings;
 mod show;

@@ -21,4 +21,5 @@ pub mod output;
 pub mod error;
 pub mod fs;
 pub mod platform;
+pub mod keeper;
 pub mod ui;
