@@ -1,1 +1,5 @@
 //! Who builds what: platforms × nodes → assignments, with a reason for each. Pure.
+
+mod nodes;
+
+pub use nodes::{Assignment, Choice, PlacementError, Plan, Reason, WorkerPlatforms, place, place_on_stored};

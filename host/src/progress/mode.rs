@@ -1,0 +1,99 @@
+//! Which display a user gets.
+
+use std::str::FromStr;
+
+/// What `--progress` can say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// The environment or the kind of stderr decides.
+    #[default]
+    Auto,
+    /// No display and no result either.
+    None,
+    /// A text log.
+    Plain,
+    /// No display; the result goes to stdout.
+    Quiet,
+    /// One JSON object per event.
+    RawJson,
+    /// A block that is redrawn in place.
+    Tty,
+}
+
+/// A mode that cannot be used. The texts are buildx's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ModeError {
+    /// There is no such mode.
+    #[error("invalid progress mode {0}")]
+    Unknown(String),
+    /// `tty` was asked for and stderr is none.
+    #[error("failed to get console: provided file is not a console")]
+    NoTerminal,
+}
+
+impl FromStr for Mode {
+    type Err = ModeError;
+
+    fn from_str(text: &str) -> Result<Self, ModeError> {
+        Ok(match text {
+            "" | "auto" => Self::Auto,
+            "none" => Self::None,
+            "plain" => Self::Plain,
+            "quiet" => Self::Quiet,
+            "rawjson" => Self::RawJson,
+            "tty" => Self::Tty,
+            other => return Err(ModeError::Unknown(other.to_owned())),
+        })
+    }
+}
+
+impl Mode {
+    /// Decides what is left open: never [`Mode::Auto`] afterwards.
+    ///
+    /// `environment` is the value of `BUILDKIT_PROGRESS`, which counts only for `auto`.
+    pub fn resolve(self, environment: Option<&str>, terminal: bool) -> Result<Self, ModeError> {
+        let wanted = match self {
+            Self::Auto => environment.unwrap_or_default().parse()?,
+            decided => decided,
+        };
+        match wanted {
+            Self::Auto if terminal => Ok(Self::Tty),
+            Self::Auto => Ok(Self::Plain),
+            Self::Tty if !terminal => Err(ModeError::NoTerminal),
+            decided => Ok(decided),
+        }
+    }
+
+    /// Whether nothing is shown.
+    pub fn is_silent(self) -> bool {
+        matches!(self, Self::None | Self::Quiet)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_counts_only_for_auto() {
+        assert_eq!(Mode::Auto.resolve(Some("rawjson"), true), Ok(Mode::RawJson));
+        assert_eq!(Mode::Plain.resolve(Some("rawjson"), true), Ok(Mode::Plain));
+        assert_eq!(Mode::Auto.resolve(Some(""), true), Ok(Mode::Tty));
+        assert_eq!(Mode::Auto.resolve(None, false), Ok(Mode::Plain));
+    }
+
+    #[test]
+    fn refusals_have_buildx_words() {
+        let error = "fancy".parse::<Mode>().unwrap_err();
+        assert_eq!(error.to_string(), "invalid progress mode fancy");
+        assert_eq!(
+            Mode::Auto.resolve(Some("x"), false),
+            Err(ModeError::Unknown("x".into()))
+        );
+        let error = Mode::Auto.resolve(Some("tty"), false).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "failed to get console: provided file is not a console"
+        );
+    }
+}
