@@ -20,5 +20,6 @@ pub mod output;
 
 pub mod error;
 pub mod fs;
+pub mod git;
 pub mod platform;
 pub mod ui;
