@@ -1,3 +1,11 @@
 //! BuildKit's protocol as a client speaks it: solve, status, and the session services a daemon calls back.
 
+pub mod client;
+pub mod convert;
+pub mod error;
+pub mod gateway;
+pub mod history;
+pub mod session;
+pub mod solve;
 pub mod spec;
+pub mod worker;
