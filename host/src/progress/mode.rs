@@ -1,5 +1,6 @@
 //! Which display a user gets.
 
+use std::fmt;
 use std::str::FromStr;
 
 /// What `--progress` can say.
@@ -47,6 +48,19 @@ impl FromStr for Mode {
     }
 }
 
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::None => "none",
+            Self::Plain => "plain",
+            Self::Quiet => "quiet",
+            Self::RawJson => "rawjson",
+            Self::Tty => "tty",
+        })
+    }
+}
+
 impl Mode {
     /// Decides what is left open: never [`Mode::Auto`] afterwards.
     ///
@@ -80,6 +94,14 @@ mod tests {
         assert_eq!(Mode::Plain.resolve(Some("rawjson"), true), Ok(Mode::Plain));
         assert_eq!(Mode::Auto.resolve(Some(""), true), Ok(Mode::Tty));
         assert_eq!(Mode::Auto.resolve(None, false), Ok(Mode::Plain));
+    }
+
+    #[test]
+    fn a_mode_reads_as_it_is_written() {
+        for text in ["auto", "none", "plain", "quiet", "rawjson", "tty"] {
+            assert_eq!(text.parse::<Mode>().unwrap().to_string(), text);
+        }
+        assert_eq!("".parse(), Ok(Mode::Auto));
     }
 
     #[test]
