@@ -12,6 +12,7 @@
 pub mod cli;
 pub mod store;
 pub mod driver;
+pub mod acquire;
 pub mod connect;
 pub mod plan;
 pub mod buildkit;

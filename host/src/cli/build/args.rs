@@ -25,7 +25,7 @@ Examples:
 
 /// Start a build
 #[derive(Args, Clone, Debug, Default)]
-#[command(args_override_self = true, after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES)]
 pub struct BuildArgs {
     /// Folder, git or http address, or `-` for standard input
     #[arg(value_name = "PATH | URL | -")]
@@ -80,8 +80,8 @@ pub struct BuildArgs {
     pub label: Vec<String>,
 
     /// Shorthand for "--output=type=docker"
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true")]
-    pub load: String,
+    #[arg(long)]
+    pub load: bool,
 
     /// Write build result metadata to a file
     #[arg(long, value_name = "FILE")]
@@ -92,8 +92,8 @@ pub struct BuildArgs {
     pub network: String,
 
     /// Do not use cache when building the image
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true")]
-    pub no_cache: String,
+    #[arg(long)]
+    pub no_cache: bool,
 
     /// Do not cache specified stages (repeatable)
     #[arg(long, value_name = "STAGE")]
@@ -116,16 +116,16 @@ pub struct BuildArgs {
     pub provenance: Option<String>,
 
     /// Always attempt to pull all referenced images
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true")]
-    pub pull: String,
+    #[arg(long)]
+    pub pull: bool,
 
     /// Shorthand for "--output=type=registry,unpack=false"
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true")]
-    pub push: String,
+    #[arg(long)]
+    pub push: bool,
 
     /// Suppress the build output and print image ID on success
-    #[arg(short, long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true")]
-    pub quiet: String,
+    #[arg(short, long)]
+    pub quiet: bool,
 
     /// Shorthand for "--attest=type=sbom"
     #[arg(long, value_name = "SBOM")]
@@ -158,27 +158,33 @@ mod tests {
     use clap::{Command, FromArgMatches};
 
     fn parsed(arguments: &[&str]) -> Result<BuildArgs, clap::Error> {
-        let command = BuildArgs::augment_args(Command::new("build"));
+        let command = BuildArgs::augment_args(Command::new("build")).args_override_self(true);
         let matches = command.try_get_matches_from(std::iter::once(&"build").chain(arguments))?;
         BuildArgs::from_arg_matches(&matches)
     }
 
     #[test]
     fn flags_and_the_context_mix() {
-        let args = parsed(&["--push", ".", "-t", "a", "--pull=false", "-t=b", "--no-cache"]).unwrap();
+        let args = parsed(&["--push", ".", "-t", "a", "-t=b", "--no-cache"]).unwrap();
         assert_eq!(args.context, ".");
         assert_eq!(args.tag, ["a", "b"]);
-        assert_eq!(
-            (args.push.as_str(), args.pull.as_str(), args.no_cache.as_str()),
-            ("true", "false", "true")
-        );
+        assert!(args.push && args.no_cache && !args.pull);
     }
 
     #[test]
     fn the_last_of_a_single_value_wins() {
-        let args = parsed(&["--target", "a", "--target=b", "--push", "--push=false", "."]).unwrap();
+        let args = parsed(&[
+            "--target",
+            "a",
+            "--target=b",
+            "--add-host",
+            "a:1",
+            "--add-host=b:2",
+            ".",
+        ])
+        .unwrap();
         assert_eq!(args.target.unwrap(), "b");
-        assert_eq!(args.push, "false");
+        assert_eq!(args.add_host.len(), 2);
     }
 
     #[test]

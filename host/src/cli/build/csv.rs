@@ -11,66 +11,14 @@ use super::value::ValueError;
 ///
 /// `EOF` for an empty text; a parse error with the column (in bytes, from 1) for a misplaced quote.
 pub fn fields(text: &str) -> Result<Vec<String>, ValueError> {
-    let line = text
-        .strip_suffix('\n')
-        .map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
-    if line.is_empty() {
-        return Err(ValueError::new("EOF"));
-    }
-    let mut fields = Vec::new();
-    let mut rest = Some(line);
-    while let Some(here) = rest {
-        let column = line.len() - here.len();
-        let (field, next) = match here.strip_prefix('"') {
-            Some(inside) => quoted(inside, column + 1)?,
-            None => bare(here, column)?,
-        };
-        fields.push(field);
-        rest = next;
-    }
-    Ok(fields)
-}
-
-/// A field and what follows its comma.
-type Field<'a> = (String, Option<&'a str>);
-
-fn bare(here: &str, column: usize) -> Result<Field<'_>, ValueError> {
-    let (field, next) = match here.split_once(',') {
-        Some((field, next)) => (field, Some(next)),
-        None => (here, None),
-    };
-    match field.find('"') {
-        Some(at) => Err(refusal(column + at, "bare \" in non-quoted-field")),
-        None => Ok((field.to_owned(), next)),
-    }
-}
-
-fn quoted(inside: &str, column: usize) -> Result<Field<'_>, ValueError> {
-    const MISPLACED: &str = "extraneous or missing \" in quoted-field";
-    let mut field = String::new();
-    let mut rest = inside;
-    loop {
-        let at = column + inside.len() - rest.len();
-        let Some((text, after)) = rest.split_once('"') else {
-            return Err(refusal(at, MISPLACED));
-        };
-        field.push_str(text);
-        if let Some(next) = after.strip_prefix('"') {
-            field.push('"');
-            rest = next;
-        } else if let Some(next) = after.strip_prefix(',') {
-            return Ok((field, Some(next)));
-        } else if after.is_empty() {
-            return Ok((field, None));
+    super::super::values::csv_record(text).map_err(|message| {
+        let refusal = ValueError::new(message);
+        if text.contains('"') {
+            refusal.hint("Quote a whole field, as in `'\"dest=a,b\"'`, not a part of it")
         } else {
-            return Err(refusal(at + text.len(), MISPLACED));
+            refusal
         }
-    }
-}
-
-fn refusal(position: usize, what: &str) -> ValueError {
-    ValueError::new(format!("parse error on line 1, column {}: {what}", position + 1))
-        .hint("Quote a whole field, as in `'\"dest=a,b\"'`, not a part of it")
+    })
 }
 
 /// Splits a `key=value` field at its first `=`.

@@ -35,17 +35,8 @@ pub struct TypedBuild {
     secrets: Vec<SecretArgument>,
     ulimits: Ulimits,
     shm_size: u64,
-    flags: Flags,
     /// How the build is shown.
     pub display: Display,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Flags {
-    load: bool,
-    no_cache: bool,
-    pull: bool,
-    push: bool,
 }
 
 /// How a build is shown, and whether its image id is printed.
@@ -67,13 +58,6 @@ impl TypedBuild {
     ///
     /// The first refused value, in the words of buildx.
     pub fn parse(args: BuildArgs, environment: Environment<'_>) -> Result<Self, ValueError> {
-        let flags = Flags {
-            load: flag("--load", &args.load)?,
-            no_cache: flag("--no-cache", &args.no_cache)?,
-            pull: flag("--pull", &args.pull)?,
-            push: flag("--push", &args.push)?,
-        };
-        let quiet = flag("-q, --quiet", &args.quiet)?;
         let shm_size =
             size::parse_bytes(&args.shm_size).map_err(|error| error.of_flag("--shm-size", &args.shm_size))?;
         let mut build_args = key_value::build_args(&args.build_arg, environment)?;
@@ -105,11 +89,10 @@ impl TypedBuild {
                 .filter(|value| !value.is_empty())
                 .map(|value| secret::parse(value))
                 .collect::<Result<_, _>>()?,
-            display: display(&args.progress, quiet)?,
+            display: display(&args.progress, args.quiet)?,
             build_args,
             outputs,
             shm_size,
-            flags,
             args,
         })
     }
@@ -123,10 +106,6 @@ impl TypedBuild {
     pub fn image_id_file(&self) -> Option<PathBuf> {
         self.args.iidfile.as_ref().map(PathBuf::from)
     }
-}
-
-fn flag(name: &str, value: &str) -> Result<bool, ValueError> {
-    parse_bool(value).map_err(|error| error.of_flag(name, value))
 }
 
 fn display(progress: &str, quiet: bool) -> Result<Display, ValueError> {
@@ -286,18 +265,17 @@ impl BuildRequest {
             secrets,
             ulimits,
             shm_size,
-            flags,
             display,
         } = typed;
         let environment = surroundings.environment;
-        let no_cache = no_cache(flags.no_cache, &args.no_cache_filter)?;
+        let no_cache = no_cache(args.no_cache, &args.no_cache_filter)?;
         let platforms = platforms(&args.platform, environment)?;
         let secrets = secret::resolve(&secrets, environment)?;
         let allowed = entitlement::parse(&args.allow)?;
         let outputs = output::resolve(&Wishes {
             arguments: &outputs,
-            push: flags.push,
-            load: flags.load,
+            push: args.push,
+            load: args.load,
             annotations: annotation::parse(&args.annotation)?,
             allow_delete: allowed.local_delete,
             terminal: surroundings.terminal,
@@ -319,7 +297,7 @@ impl BuildRequest {
             tags: args.tag,
             platforms,
             no_cache,
-            pull: flags.pull,
+            pull: args.pull,
             outputs,
             cache_from: cache::resolve(cache_from, Direction::Import, environment)?,
             cache_to: cache::resolve(cache_to, Direction::Export, environment)?,
@@ -489,14 +467,8 @@ mod tests {
     use std::path::Path;
 
     fn args(change: impl FnOnce(&mut BuildArgs)) -> BuildArgs {
-        let off = || "false".to_owned();
         let mut args = BuildArgs {
             context: "/tmp".into(),
-            load: off(),
-            no_cache: off(),
-            pull: off(),
-            push: off(),
-            quiet: off(),
             network: "default".into(),
             progress: "auto".into(),
             shm_size: "0".into(),
@@ -546,10 +518,6 @@ mod tests {
         type Change = fn(&mut BuildArgs);
         let cases: &[(Change, &str)] = &[
             (
-                |a| a.push = "maybe".into(),
-                "invalid argument \"maybe\" for \"--push\" flag: strconv.ParseBool: parsing \"maybe\": invalid syntax",
-            ),
-            (
                 |a| a.shm_size = "x".into(),
                 "invalid argument \"x\" for \"--shm-size\" flag: invalid size: 'x'",
             ),
@@ -557,13 +525,13 @@ mod tests {
             (
                 |a| {
                     a.progress = "plain".into();
-                    a.quiet = "true".into();
+                    a.quiet = true;
                 },
                 "progress=plain and quiet cannot be used together",
             ),
             (
                 |a| {
-                    a.no_cache = "true".into();
+                    a.no_cache = true;
                     a.no_cache_filter = vec!["x".into()];
                 },
                 "--no-cache and --no-cache-filter cannot currently be used together",
@@ -583,10 +551,7 @@ mod tests {
                 |a| a.tag = vec!["A".into()],
                 "invalid tag \"A\": repository name must be lowercase",
             ),
-            (
-                |a| a.push = "true".into(),
-                "tag is needed when pushing to registry",
-            ),
+            (|a| a.push = true, "tag is needed when pushing to registry"),
             (
                 |a| a.network = "x".into(),
                 "network mode \"x\" not supported by buildkit - you can define a custom network for your builder using the network driver-opt in buildx create",
@@ -596,7 +561,7 @@ mod tests {
                 "empty BUILDKIT_SYNTAX build-arg is invalid, use --build-arg BUILDKIT_SYNTAX without '=' for optional behavior",
             ),
             (
-                |a| a.load = "true".into(),
+                |a| a.load = true,
                 "Cannot load the result into a container engine: no driver here reaches one",
             ),
             (
@@ -639,7 +604,7 @@ mod tests {
         let shown = |progress: &str, quiet: bool| {
             typed(|a| {
                 a.progress = progress.into();
-                a.quiet = quiet.to_string();
+                a.quiet = quiet;
             })
             .map(|request| request.display)
         };

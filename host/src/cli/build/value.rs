@@ -63,13 +63,7 @@ impl From<crate::platform::PlatformError> for ValueError {
 ///
 /// Anything else is refused in Go's words.
 pub fn parse_bool(text: &str) -> Result<bool, ValueError> {
-    match text {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
-        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
-        _ => Err(ValueError::new(format!(
-            "strconv.ParseBool: parsing {text:?}: invalid syntax"
-        ))),
-    }
+    super::super::values::boolean(text).map_err(ValueError::new)
 }
 
 /// The boolean value of an optional attribute; anything that is no boolean counts as false.
