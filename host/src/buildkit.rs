@@ -3,6 +3,8 @@
 pub mod client;
 pub mod convert;
 pub mod error;
+#[cfg(test)]
+pub(crate) mod fake;
 pub mod gateway;
 pub mod history;
 pub mod session;

@@ -3,6 +3,8 @@
 pub mod backoff;
 pub mod channel;
 pub mod error;
+#[cfg(test)]
+pub(crate) mod fake;
 pub mod liveness;
 pub mod peer;
 pub mod pipe;

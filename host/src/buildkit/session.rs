@@ -19,6 +19,10 @@ use super::spec::{SolveSpec, random_id};
 use crate::connect::channel::Channel;
 
 mod auth;
+pub mod content;
+pub mod file_send;
+pub mod file_sync;
+pub mod fsutil;
 mod health;
 mod secrets;
 mod server;
@@ -131,6 +135,17 @@ async fn exchange(
     }
     while answer.message().await?.is_some() {}
     Ok(())
+}
+
+/// An error with its causes in one line: the daemon passes on nothing but a text.
+fn chain_text(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 async fn feed(answer: &mut Streaming<BytesMessage>, incoming: &mpsc::Sender<Bytes>) -> Result<(), Status> {

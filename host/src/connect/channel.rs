@@ -100,6 +100,12 @@ impl Channel {
         })
     }
 
+    /// A channel to a server that is no daemon.
+    #[cfg(test)]
+    pub(crate) async fn open_unproven(pipe: Pipe) -> Self {
+        Self::open(pipe).await.unwrap()
+    }
+
     /// Daemons before 0.11 know no `Info`, so a second call decides.
     async fn prove(&self) -> Result<(), ConnectError> {
         let mut control = self.control();
@@ -227,3 +233,7 @@ fn address(request: &mut Request<Body>, authority: &Authority) {
         HeaderValue::from_static(concat!("bkhost/", env!("CARGO_PKG_VERSION"))),
     );
 }
+
+#[cfg(test)]
+#[path = "channel/tests.rs"]
+mod tests;

@@ -108,11 +108,14 @@ impl Vitals {
 
     /// Waits for the loss.
     pub async fn loss(&self) -> Lost {
-        let mut lost = self.lost.subscribe();
-        // The sender lives in `self`, so waiting ends only with a value.
-        match lost.wait_for(Option::is_some).await.as_deref() {
-            Ok(Some(lost)) => lost.clone(),
-            _ => std::future::pending().await,
+        let mut changes = self.lost.subscribe();
+        loop {
+            let lost = changes.borrow_and_update().clone();
+            if let Some(lost) = lost {
+                return lost;
+            }
+            // The sender lives in `self`, so this ends only with a change.
+            let _ = changes.changed().await;
         }
     }
 

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use reqwest::{Client, Response, StatusCode};
 use serde::Deserialize;
 
+use crate::buildkit::session::chain_text;
 use crate::buildkit::spec::Credential;
 
 /// A daemon gives up after 60 s; the user should see our error, not its.
@@ -34,7 +35,7 @@ pub(super) enum TokenError {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
     /// No answer.
-    #[error("{}", chain(.0))]
+    #[error("{}", chain_text(.0))]
     Request(#[from] reqwest::Error),
     /// The service refuses.
     #[error("unexpected status from {method} request to {url}: {status}{body}")]
@@ -48,17 +49,6 @@ pub(super) enum FetchError {
     /// An answer without a token.
     #[error("authorization server did not include a token in the response")]
     NoToken,
-}
-
-/// These texts travel through the daemon, which keeps only the outermost; so the causes are put in.
-fn chain(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }
 
 /// The token that `request` asks for, with `credential` or anonymously. A configured registry token is returned as it

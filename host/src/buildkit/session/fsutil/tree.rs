@@ -1,0 +1,350 @@
+//! Writing below one folder and nowhere else, also when links stand in the way.
+//!
+//! Every path is opened relative to the destination with `openat2` and without following any link, so neither the
+//! sender nor what already lies in the destination can lead a write out of it.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bkhost_proto::fsutil::Stat;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
+use rustix::io::Errno;
+
+use super::entry::{mode, unix_permissions};
+
+/// A failure to write an entry.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to {action} {path}", path = path.display())]
+pub struct TreeError {
+    /// What was tried, as a verb.
+    pub action: &'static str,
+    /// Where.
+    pub path: PathBuf,
+    /// Why it failed.
+    #[source]
+    pub source: io::Error,
+}
+
+type TreeResult<T> = Result<T, TreeError>;
+
+/// The destination of an export.
+#[derive(Debug)]
+pub struct Tree {
+    path: PathBuf,
+    root: Arc<OwnedFd>,
+    /// The folder used last: entries come folder by folder.
+    last_parent: Option<(String, Arc<OwnedFd>)>,
+    links: Vec<Stat>,
+}
+
+/// A file being written under a temporary name.
+#[derive(Debug)]
+pub struct OpenFile {
+    file: File,
+    parent: Arc<OwnedFd>,
+    temporary: Temporary,
+    path: PathBuf,
+}
+
+/// A temporary name, removed again unless it was renamed away.
+#[derive(Debug)]
+struct Temporary {
+    parent: Arc<OwnedFd>,
+    name: String,
+    kept: bool,
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if !self.kept {
+            let _ = rustix::fs::unlinkat(&self.parent, &self.name, AtFlags::empty());
+        }
+    }
+}
+
+impl Tree {
+    /// The tree below `path`, which is made with mode 0700 (with its parents) if it is missing.
+    pub fn create(path: &Path) -> TreeResult<Self> {
+        crate::fs::create_dir_all(path, crate::fs::PRIVATE_DIR).map_err(|error| TreeError {
+            action: "create",
+            path: path.to_owned(),
+            source: io::Error::other(error),
+        })?;
+        let root = rustix::fs::open(path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(failed("open", path))?;
+        Ok(Self {
+            path: path.to_owned(),
+            root: Arc::new(root),
+            last_parent: None,
+            links: Vec::new(),
+        })
+    }
+
+    /// Writes a folder, link, device or pipe.
+    pub fn write_special(&mut self, stat: &Stat) -> TreeResult<()> {
+        let (parent, name) = self.place(&stat.path)?;
+        let full = self.path.join(&stat.path);
+        if stat.mode & mode::DIR != 0 {
+            return make_folder(&parent, name, &full);
+        }
+        let temporary = temporary_name(&parent);
+        make_node(&parent, &temporary.name, stat).map_err(failed("create", &full))?;
+        set_times(&parent, &temporary.name, stat.mod_time).map_err(failed("set the times of", &full))?;
+        replace(temporary, name).map_err(failed("write", &full))
+    }
+
+    /// Begins a regular file under a temporary name.
+    pub fn create_file(&mut self, stat: &Stat) -> TreeResult<OpenFile> {
+        let (parent, _) = self.place(&stat.path)?;
+        let temporary = temporary_name(&parent);
+        let path = self.path.join(&stat.path);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&parent, &temporary.name, flags, Mode::RUSR | Mode::WUSR)
+            .map_err(failed("create", &path))?;
+        Ok(OpenFile {
+            file: file.into(),
+            parent,
+            temporary,
+            path,
+        })
+    }
+
+    /// Gives a complete file its mode, attributes, time and name.
+    pub fn finish_file(&mut self, open: OpenFile, stat: &Stat) -> TreeResult<()> {
+        let OpenFile {
+            file,
+            parent,
+            temporary,
+            path,
+        } = open;
+        set_attributes(&file, stat);
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(unix_permissions(stat.mode)))
+            .map_err(failed("set the mode of", &path))?;
+        set_times(&parent, &temporary.name, stat.mod_time).map_err(failed("set the times of", &path))?;
+        let name = stat.path.rsplit('/').next().unwrap_or(&stat.path);
+        replace(temporary, name).map_err(failed("write", &path))
+    }
+
+    /// Remembers a hard link until its target is there.
+    pub fn defer_link(&mut self, stat: Stat) {
+        self.links.push(stat);
+    }
+
+    /// Makes the hard links, in the order in which they were listed.
+    pub fn make_links(&mut self) -> TreeResult<()> {
+        for stat in std::mem::take(&mut self.links) {
+            let full = self.path.join(&stat.path);
+            let (target_parent, target_name) = self.place(&stat.linkname)?;
+            let target_name = target_name.to_owned();
+            let (parent, name) = self.place(&stat.path)?;
+            let temporary = temporary_name(&parent);
+            rustix::fs::linkat(
+                &target_parent,
+                &target_name,
+                &parent,
+                &temporary.name,
+                AtFlags::empty(),
+            )
+            .map_err(failed("link", &full))?;
+            replace(temporary, name).map_err(failed("link", &full))?;
+        }
+        Ok(())
+    }
+
+    /// Gives a folder its final mode, attributes and time.
+    pub fn finish_folder(&mut self, stat: &Stat) -> TreeResult<()> {
+        let full = self.path.join(&stat.path);
+        let folder = open_below(&self.root, &stat.path).map_err(failed("open", &full))?;
+        set_attributes(&folder, stat);
+        rustix::fs::fchmod(&folder, Mode::from_raw_mode(unix_permissions(stat.mode)))
+            .map_err(failed("set the mode of", &full))?;
+        rustix::fs::futimens(&folder, &times(stat.mod_time)).map_err(failed("set the times of", &full))
+    }
+
+    /// Removes every entry that is not in `wanted` (paths relative to the destination).
+    pub fn remove_others(&mut self, wanted: &HashSet<String>) -> TreeResult<()> {
+        let walk = walkdir::WalkDir::new(&self.path)
+            .min_depth(1)
+            .contents_first(true);
+        for entry in walk {
+            let entry = entry.map_err(|error| TreeError {
+                action: "list",
+                path: self.path.clone(),
+                source: error.into(),
+            })?;
+            let path = entry.path();
+            let relative = path.strip_prefix(&self.path).unwrap_or(path).to_string_lossy();
+            if wanted.contains(relative.as_ref()) {
+                continue;
+            }
+            let removed = if entry.file_type().is_dir() {
+                std::fs::remove_dir(path)
+            } else {
+                std::fs::remove_file(path)
+            };
+            removed.map_err(|source| TreeError {
+                action: "remove",
+                path: path.to_owned(),
+                source,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn place<'a>(&mut self, path: &'a str) -> TreeResult<(Arc<OwnedFd>, &'a str)> {
+        let Some((parent, name)) = path.rsplit_once('/') else {
+            return Ok((Arc::clone(&self.root), path));
+        };
+        if let Some((known, folder)) = &self.last_parent
+            && known == parent
+        {
+            return Ok((Arc::clone(folder), name));
+        }
+        let folder = open_below(&self.root, parent).map_err(failed("open", &self.path.join(parent)))?;
+        let folder = Arc::new(folder);
+        self.last_parent = Some((parent.to_owned(), Arc::clone(&folder)));
+        Ok((folder, name))
+    }
+}
+
+impl OpenFile {
+    /// Appends data.
+    pub fn write(&mut self, data: &[u8]) -> TreeResult<()> {
+        self.file.write_all(data).map_err(|source| TreeError {
+            action: "write",
+            path: self.path.clone(),
+            source,
+        })
+    }
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(Errno) -> TreeError {
+    let path = path.to_owned();
+    move |errno| TreeError {
+        action,
+        path,
+        source: errno.into(),
+    }
+}
+
+/// Opens a folder below `root` without following a link anywhere on the way.
+fn open_below(root: &OwnedFd, path: &str) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
+        // Kernels before 5.6, and sandboxes that hide the call: one component at a time is the same.
+        Err(Errno::NOSYS | Errno::PERM) => {
+            let mut folder = rustix::io::fcntl_dupfd_cloexec(root, 0)?;
+            for part in path.split('/') {
+                folder = rustix::fs::openat(&folder, part, flags, Mode::empty())?;
+            }
+            Ok(folder)
+        }
+        opened => opened,
+    }
+}
+
+/// A folder that is there stays, whatever is in it; anything else in its place goes.
+fn make_folder(parent: &OwnedFd, name: &str, full: &Path) -> TreeResult<()> {
+    match rustix::fs::mkdirat(parent, name, Mode::RWXU) {
+        Ok(()) => Ok(()),
+        Err(Errno::EXIST) => {
+            let stat =
+                rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed("read", full))?;
+            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+                return Ok(());
+            }
+            rustix::fs::unlinkat(parent, name, AtFlags::empty()).map_err(failed("replace", full))?;
+            rustix::fs::mkdirat(parent, name, Mode::RWXU).map_err(failed("create", full))
+        }
+        Err(errno) => Err(failed("create", full)(errno)),
+    }
+}
+
+fn make_node(parent: &OwnedFd, name: &str, stat: &Stat) -> rustix::io::Result<()> {
+    if stat.mode & mode::SYMLINK != 0 {
+        return rustix::fs::symlinkat(stat.linkname.as_str(), parent, name);
+    }
+    let kind = if stat.mode & mode::FIFO != 0 {
+        FileType::Fifo
+    } else if stat.mode & mode::CHAR_DEVICE != 0 {
+        FileType::CharacterDevice
+    } else if stat.mode & mode::DEVICE != 0 {
+        FileType::BlockDevice
+    } else {
+        FileType::Socket
+    };
+    let number = |value: i64| u32::try_from(value).unwrap_or(0);
+    let device = rustix::fs::makedev(number(stat.devmajor), number(stat.devminor));
+    let permissions = Mode::from_raw_mode(unix_permissions(stat.mode));
+    rustix::fs::mknodat(parent, name, kind, permissions, device)?;
+    // The umask does not count for what was asked for.
+    rustix::fs::chmodat(parent, name, permissions, AtFlags::empty())
+}
+
+fn temporary_name(parent: &Arc<OwnedFd>) -> Temporary {
+    Temporary {
+        parent: Arc::clone(parent),
+        name: format!(".tmp.{}", rand::random::<u64>()),
+        kept: false,
+    }
+}
+
+/// Renames to the final name. A folder in its place goes first, with all that is in it.
+fn replace(mut temporary: Temporary, name: &str) -> rustix::io::Result<()> {
+    let parent = Arc::clone(&temporary.parent);
+    let renamed = match rustix::fs::renameat(&parent, &temporary.name, &parent, name) {
+        Err(Errno::ISDIR | Errno::EXIST | Errno::NOTEMPTY) => {
+            remove_folder(&parent, name)?;
+            rustix::fs::renameat(&parent, &temporary.name, &parent, name)
+        }
+        renamed => renamed,
+    };
+    // Renaming one name of a file to another of its names changes nothing and leaves both.
+    temporary.kept =
+        renamed.is_ok() && rustix::fs::statat(&parent, &temporary.name, AtFlags::SYMLINK_NOFOLLOW).is_err();
+    renamed
+}
+
+fn remove_folder(parent: &OwnedFd, name: &str) -> rustix::io::Result<()> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
+    let folder = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+    for entry in rustix::fs::Dir::read_from(&folder)? {
+        let entry = entry?;
+        let child = entry.file_name();
+        if matches!(child.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        match rustix::fs::unlinkat(&folder, child, AtFlags::empty()) {
+            Err(Errno::ISDIR | Errno::PERM) => remove_folder(&folder, &child.to_string_lossy())?,
+            removed => removed?,
+        }
+    }
+    rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
+}
+
+/// Attributes that the file system or the user's rights do not allow are left out, as upstream's receiver does it.
+fn set_attributes(target: &impl AsFd, stat: &Stat) {
+    for (name, value) in &stat.xattrs {
+        let _ = rustix::fs::fsetxattr(target, name.as_str(), value, rustix::fs::XattrFlags::empty());
+    }
+}
+
+fn set_times(parent: &OwnedFd, name: &str, mod_time: i64) -> rustix::io::Result<()> {
+    rustix::fs::utimensat(parent, name, &times(mod_time), AtFlags::SYMLINK_NOFOLLOW)
+}
+
+fn times(mod_time: i64) -> Timestamps {
+    let time = Timespec {
+        tv_sec: mod_time.div_euclid(1_000_000_000),
+        tv_nsec: mod_time.rem_euclid(1_000_000_000),
+    };
+    Timestamps {
+        last_access: time,
+        last_modification: time,
+    }
+}
