@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod boot;
+pub mod build;
 pub mod builders;
 mod commands;
 mod complete;

@@ -15,9 +15,14 @@ fn main() -> ExitCode {
         return code;
     }
     let environment = Environment::of_process();
-    let arguments: Vec<String> =
-        std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
-    let ui = Ui::stdio(environment.get(NO_COLOR).is_some(), environment.get(DEBUG).is_some());
+    let arguments: Vec<String> = std::env::args_os()
+        .skip(1)
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect();
+    let ui = Ui::stdio(
+        environment.get(NO_COLOR).is_some(),
+        environment.get(DEBUG).is_some(),
+    );
     let drivers = Catalog::new(machine::of(&environment));
     ExitCode::from(cli::run(&arguments, &environment, &ui, &drivers))
 }

@@ -16,15 +16,24 @@ const ASK_LIMIT: Duration = Duration::from_secs(10);
 
 /// The machine and the user as drivers may come to know them.
 pub fn of(environment: &Environment) -> HostEnvironment {
-    let folder = |name: &str| environment.get(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let folder = |name: &str| {
+        environment
+            .get(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
     let home = folder("HOME");
     let below_home = |part: &str| home.as_ref().map(|home| home.join(part)).unwrap_or_default();
     HostEnvironment {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         executable: std::env::current_exe().unwrap_or_default(),
         runtime_dir: folder("XDG_RUNTIME_DIR").unwrap_or_default(),
-        cache_dir: folder("XDG_CACHE_HOME").unwrap_or_else(|| below_home(".cache")).join("bkhost"),
-        data_dir: folder("XDG_DATA_HOME").unwrap_or_else(|| below_home(".local/share")).join("bkhost"),
+        cache_dir: folder("XDG_CACHE_HOME")
+            .unwrap_or_else(|| below_home(".cache"))
+            .join("bkhost"),
+        data_dir: folder("XDG_DATA_HOME")
+            .unwrap_or_else(|| below_home(".local/share"))
+            .join("bkhost"),
         path: environment.get("PATH").unwrap_or_default().into(),
         user_id: rustix::process::geteuid().as_raw(),
         kubeconfig: environment.get("KUBECONFIG").map(str::to_owned),
@@ -41,7 +50,9 @@ pub fn active_builds() -> ActiveBuilds {
         let stream = UnixStream::connect(&socket).await.ok()?;
         let deadline = Instant::now() + ASK_LIMIT;
         let client = Client::connect(Pipe::new(stream), Some(deadline)).await.ok()?;
-        let asked = tokio::time::timeout(ASK_LIMIT, client.active_builds()).await.ok()?;
+        let asked = tokio::time::timeout(ASK_LIMIT, client.active_builds())
+            .await
+            .ok()?;
         // A daemon without history cannot say; then the leases alone count.
         Some(asked.ok()?.unwrap_or(0))
     })

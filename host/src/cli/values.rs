@@ -110,7 +110,9 @@ fn decimal(number: f64) -> String {
 
 /// Splits one CSV record, as Go's CSV reader does with a single line.
 pub fn csv_record(text: &str) -> Result<Vec<String>, String> {
-    let line = text.strip_suffix('\n').unwrap_or(text);
+    let line = text
+        .strip_suffix('\n')
+        .map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
     if line.is_empty() {
         return Err("EOF".to_owned());
     }
@@ -154,7 +156,7 @@ fn quoted_field(text: &str, offset: usize) -> Result<(String, Option<&str>), Str
     let mut rest = text.strip_prefix('"').unwrap_or(text);
     loop {
         let Some((part, tail)) = rest.split_once('"') else {
-            return refused(text.len());
+            return refused(text.len() - rest.len());
         };
         value.push_str(part);
         let quote = text.len() - tail.len() - 1;
