@@ -85,6 +85,9 @@ pub fn run(place: &Place, options: &Options) -> Result<bool> {
     for name in &options.without {
         println!("excluded by --without {name}: tests with `needs_{name}` in their path");
     }
+    if !options.without.is_empty() && counts.skipped == 0 {
+        println!("warning: no test was excluded; tests that need NAME have `needs_NAME` in their path");
+    }
     println!("{counts}");
     Ok(counts.failed == 0)
 }
