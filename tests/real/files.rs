@@ -1,14 +1,13 @@
 //! Files in numbers, and an archive from standard input.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use bkhost::buildkit::spec::{ExportTarget, Exporter, Upload};
+use bkhost::buildkit::spec::Upload;
 use bkhost_test_support::daemon::Daemon;
 
-use crate::build::{connect, solve, spec};
+use crate::build::{connect, solve, spec, to_folder};
 
 /// As many as made upstream's clients hang in half of the exports.
 const FILES: usize = 40_000;
@@ -42,23 +41,14 @@ async fn many_small_files_travel_both_ways() {
     std::fs::write(context.path().join("Dockerfile"), "FROM scratch\nCOPY . /\n").unwrap();
     fill(context.path());
     let output = tempfile::tempdir_in(daemon.folder()).unwrap();
-    for round in 0..2 {
-        let path = output.path().join(round.to_string());
-        let mut spec = spec(context.path());
-        spec.exporters = vec![Exporter {
-            kind: "local".into(),
-            attributes: BTreeMap::new(),
-            target: ExportTarget::Folder {
-                path: path.clone(),
-                delete: false,
-            },
-        }];
-        let (solved, _) = solve(&client, spec).await;
-        solved.unwrap();
-        assert_eq!(count(&path), FILES + 1);
-        let last = std::fs::read_to_string(path.join("d99/f39999")).unwrap();
-        assert_eq!(last, "39999");
-    }
+    let path = output.path().join("out");
+    let mut spec = spec(context.path());
+    spec.exporters = vec![to_folder(&path)];
+    let (solved, _) = solve(&client, spec).await;
+    solved.unwrap();
+    assert_eq!(count(&path), FILES + 1);
+    let last = std::fs::read_to_string(path.join("d99/f39999")).unwrap();
+    assert_eq!(last, "39999");
 }
 
 /// Set in the process whose standard input is the archive.
@@ -111,14 +101,7 @@ fn build_from_standard_input() {
         });
         spec.attributes
             .insert("context".into(), "http://buildkit-session/abc".into());
-        spec.exporters = vec![Exporter {
-            kind: "local".into(),
-            attributes: BTreeMap::new(),
-            target: ExportTarget::Folder {
-                path: output.clone(),
-                delete: false,
-            },
-        }];
+        spec.exporters = vec![to_folder(&output)];
         let (solved, _) = solve(&client, spec).await;
         solved.unwrap();
         let word = std::fs::read_to_string(output.join("word")).unwrap();
