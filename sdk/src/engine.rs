@@ -70,16 +70,12 @@ impl Request {
         })
     }
 
-    /// Sends it; the answer is a stream. A status of 400 and above is an error with the engine's message.
-    pub fn open_stream(&self, timeout: Duration) -> Result<ByteStream> {
+    /// Sends it; the answer is a stream, which the host unframes. A status of 400 and above is an error with the engine's
+    /// message; the timeout bounds the wait for the answer's head.
+    pub fn open_stream(&self, framing: Framing, timeout: Duration) -> Result<ByteStream> {
         let headers = records(&self.headers);
-        let stream = raw::open_stream(
-            &self.method,
-            &self.path,
-            &headers,
-            &self.body,
-            nanoseconds(timeout),
-        )?;
+        let timeout = nanoseconds(timeout);
+        let stream = raw::open_stream(&self.method, &self.path, &headers, &self.body, framing, timeout)?;
         Ok(ByteStream::new(stream))
     }
 
@@ -117,6 +113,11 @@ pub fn pull(reference: &str, platform: Option<&str>, verify: bool, step: &Step<'
 /// API version agreed on (`1.52`).
 pub fn api_version(timeout: Duration) -> Result<String> {
     Ok(raw::api_version(nanoseconds(timeout))?)
+}
+
+/// The host URL behind the builder's endpoint (`unix:///var/run/docker.sock`). Asks nobody.
+pub fn host_url() -> Result<String> {
+    Ok(raw::host_url()?)
 }
 
 fn records(pairs: &[Pair]) -> Vec<host::types::Pair> {

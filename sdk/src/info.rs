@@ -45,6 +45,13 @@ impl DriverInfo {
         self.optional.push(ability.into());
         self
     }
+
+    /// Adds a documented key: `instances`, `files` or `flags`, each with `false` for what the driver does not take.
+    #[must_use]
+    pub fn with_extra(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.extra.push((key.into(), value.into()));
+        self
+    }
 }
 
 /// One driver option.

@@ -21,13 +21,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 ///     })
 /// }
 /// ```
-#[derive(Debug)]
 pub struct Retry<'a> {
     step: &'a Step<'a>,
     deadline: Deadline,
     first: Duration,
     longest: Duration,
-    transient: fn(&Error) -> bool,
+    transient: Box<dyn Fn(&Error) -> bool + 'a>,
 }
 
 impl<'a> Retry<'a> {
@@ -38,7 +37,7 @@ impl<'a> Retry<'a> {
             deadline: Deadline::of(step),
             first: FIRST_PAUSE,
             longest: LONGEST_PAUSE,
-            transient: Error::is_transient,
+            transient: Box::new(Error::is_transient),
         }
     }
 
@@ -59,8 +58,8 @@ impl<'a> Retry<'a> {
 
     /// Decides what may heal.
     #[must_use]
-    pub fn when(mut self, transient: fn(&Error) -> bool) -> Self {
-        self.transient = transient;
+    pub fn when(mut self, transient: impl Fn(&Error) -> bool + 'a) -> Self {
+        self.transient = Box::new(transient);
         self
     }
 

@@ -53,6 +53,7 @@ pub(crate) fn open_stream(
     path: &str,
     headers: &[Pair],
     body: &[u8],
+    _framing: Framing,
     timeout: u64,
 ) -> Answer<ByteStream> {
     let response = send(method, path, headers, body, timeout)?;
@@ -89,5 +90,10 @@ pub(crate) fn pull(reference: &str, _platform: Option<&str>, _verify: bool, _ste
 
 pub(crate) fn api_version(_timeout: u64) -> Answer<String> {
     let (_, body) = with(|world| world.engine.answer("VERSION", &[]))?;
+    Ok(String::from_utf8_lossy(&body).into_owned())
+}
+
+pub(crate) fn host_url() -> Answer<String> {
+    let (_, body) = with(|world| world.engine.answer("HOST-URL", &[]))?;
     Ok(String::from_utf8_lossy(&body).into_owned())
 }
