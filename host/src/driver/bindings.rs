@@ -23,6 +23,8 @@ mod generated {
                 import bkhost:host/connections@0.1.0-rc.1;
                 import bkhost:host/streams@0.1.0-rc.1;
                 import bkhost:host/requests@0.1.0-rc.1;
+                import bkhost:host/engine@0.1.0-rc.1;
+                import bkhost:host/cluster@0.1.0-rc.1;
                 import bkhost:host/processes@0.1.0-rc.1;
             }
         ",
@@ -54,6 +56,8 @@ mod generated {
     });
 }
 
+/// All interfaces, for a track's own bindings to refer to.
+pub use generated::bkhost::host;
 pub(crate) use generated::bkhost::host::{
     config, connections, log, processes, random, requests, state, steps, streams, time, types,
 };

@@ -1,7 +1,7 @@
 //! What one store holds, and the narrow views through which host functions see it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use wasmtime::component::{HasData, ResourceTable};
@@ -24,7 +24,7 @@ pub(crate) struct Call {
     /// Its version.
     pub version: String,
     /// The exported function that runs, for messages.
-    pub function: &'static str,
+    pub function: Function,
     /// The node it runs for.
     pub config: Arc<NodeConfig>,
     /// The machine it runs on.
@@ -45,6 +45,26 @@ pub(crate) struct Call {
     pub activity: Activity,
     /// What the guest said.
     pub notes: Notes,
+}
+
+/// Name of the exported function that runs; a call begins with `open` and goes on with its own.
+pub(crate) struct Function(Mutex<&'static str>);
+
+impl Function {
+    /// Begins with this one.
+    pub fn new(name: &'static str) -> Self {
+        Self(Mutex::new(name))
+    }
+
+    /// Goes on with this one.
+    pub fn set(&self, name: &'static str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = name;
+    }
+
+    /// The one that runs.
+    pub fn name(&self) -> &'static str {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Call {

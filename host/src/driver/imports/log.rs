@@ -70,7 +70,7 @@ impl Call {
         if dropped > 0 {
             tracing::debug!(driver = %self.driver, "{dropped} log lines were dropped");
         }
-        let (driver, function) = (&self.driver, self.function);
+        let (driver, function) = (&self.driver, self.function.name());
         match level {
             Level::Debug | Level::Other => tracing::debug!(%driver, function, "{line}"),
             Level::Info | Level::Warning => tracing::info!(%driver, function, "{line}"),

@@ -34,7 +34,10 @@ impl HostNodeState for View<'_> {
     ) -> Answer<bool> {
         self.table.get(&handle)?;
         if self.call.read_only {
-            let message = format!("`swap` is not allowed in `{}`: it only looks", self.call.function);
+            let message = format!(
+                "`swap` is not allowed in `{}`: it only looks",
+                self.call.function.name()
+            );
             return Err(Failure::new(ErrorKind::Denied, message));
         }
         let store = Arc::clone(&self.call.state);
