@@ -4,6 +4,9 @@ use bkhost_driver::testing::{DaemonPlan, Host, LaunchRecord, Progress};
 
 use super::*;
 
+/// A host is the thread's world, so each case makes its own when its turn comes.
+type MakeHost = fn() -> Host;
+
 fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
@@ -143,7 +146,7 @@ fn files_lie_where_the_configuration_says() {
 
 #[test]
 fn options_that_cannot_be_meant_are_refused() {
-    let cases: [(fn() -> Host, &str); 8] = [
+    let cases: [(MakeHost, &str); 8] = [
         (
             || machine().option("rootles", "1"),
             "invalid driver option rootles for process driver",

@@ -4,6 +4,9 @@ use bkhost_driver::testing::{Host, Listener, Script};
 
 use super::*;
 
+/// A host is the thread's world, so each case makes its own when its turn comes.
+type MakeHost = fn() -> Host;
+
 fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
@@ -28,8 +31,7 @@ fn accepting() -> Listener {
 
 #[test]
 fn options_are_refused_in_the_words_of_buildx() {
-    // A host is the thread's world, so each is made only when its turn comes.
-    let cases: [(fn() -> Host, &str); 9] = [
+    let cases: [(MakeHost, &str); 9] = [
         (
             || Host::new().option("cacert", "a.pem"),
             "non-absolute path 'a.pem' provided for cacert",
