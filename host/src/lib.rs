@@ -20,4 +20,5 @@ pub mod output;
 
 pub mod error;
 pub mod fs;
+pub mod keeper;
 pub mod ui;

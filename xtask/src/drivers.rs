@@ -42,11 +42,27 @@ pub enum Which {
 /// Files whose content stays the same are not touched, so that the host is not compiled again.
 pub fn build(place: &Place, which: Which) -> Result {
     let toolchain = Toolchain::get(place)?;
+    let both = [SHIPPED, FIXTURES].map(|guests| manifest::guests(&place.root.join(guests.folder)));
+    let [shipped, fixtures] = both;
+    check_names(&shipped?, &fixtures?)?;
     build_one(place, &toolchain, &SHIPPED)?;
     if which == Which::WithFixtures {
         build_one(place, &toolchain, &FIXTURES)?;
     }
     Ok(())
+}
+
+/// Both workspaces are built in one target folder, where crates of one name are taken for the same.
+fn check_names(shipped: &[Guest], fixtures: &[Guest]) -> Result {
+    let taken = |guest: &&Guest| shipped.iter().any(|other| other.artifact == guest.artifact);
+    match fixtures.iter().find(taken) {
+        None => Ok(()),
+        Some(guest) => Err(Failure::new(format!(
+            "The fixture `{}` has the crate name of a shipped driver",
+            guest.name
+        ))
+        .hint("Rename its package: both are built in one target folder")),
+    }
 }
 
 fn build_one(place: &Place, toolchain: &Toolchain, guests: &Guests) -> Result {
@@ -238,6 +254,18 @@ mod tests {
         left.sort();
         assert_eq!(left, [".gone", ".kept", "kept.cwasm", "kept.wasm"]);
         inputs::remove(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_fixture_may_not_be_taken_for_a_driver() {
+        let guest = |artifact: &str| {
+            vec![Guest {
+                name: "x".into(),
+                artifact: artifact.into(),
+            }]
+        };
+        assert!(check_names(&guest("remote.wasm"), &guest("remote_fixture.wasm")).is_ok());
+        assert!(check_names(&guest("remote.wasm"), &guest("remote.wasm")).is_err());
     }
 
     #[test]

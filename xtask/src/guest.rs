@@ -84,7 +84,7 @@ impl Toolchain {
     pub fn build(&self, place: &Place) -> Command {
         let mut command = match self.kind {
             Kind::Target => cargo(),
-            Kind::Source => self.cargo_with_source(place),
+            Kind::Source => cargo_with_source(),
         };
         command.args(["build", "--release", "--target", TARGET]);
         if self.kind == Kind::Source {
@@ -112,24 +112,21 @@ impl Toolchain {
         );
         ["-C", &linker, "-C", "link-arg=--wasi-adapter=none"].join("\u{1f}")
     }
-
-    fn cargo_with_source(&self, place: &Place) -> Command {
-        let mut command = Command::new("/usr/bin/cargo");
-        command.env("RUSTC", "/usr/bin/rustc").env("RUSTC_BOOTSTRAP", "1");
-        command.env("PATH", path_with("/usr/bin"));
-        command.env_remove("RUSTUP_TOOLCHAIN").env_remove("RUSTC_WRAPPER");
-        // `cargo run` names the other toolchain's libraries there.
-        command.env_remove("LD_LIBRARY_PATH");
-        // The compiled standard library is the same for every checkout: its intermediate files are shared,
-        // while what a build yields stays in the checkout's own target folder.
-        command.env("CARGO_BUILD_BUILD_DIR", place.cache.join("guest-build"));
-        command
-    }
 }
 
 /// Cargo of the project's toolchain.
 pub fn cargo() -> Command {
     Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+fn cargo_with_source() -> Command {
+    let mut command = Command::new("/usr/bin/cargo");
+    command.env("RUSTC", "/usr/bin/rustc").env("RUSTC_BOOTSTRAP", "1");
+    command.env("PATH", path_with("/usr/bin"));
+    command.env_remove("RUSTUP_TOOLCHAIN").env_remove("RUSTC_WRAPPER");
+    // `cargo run` names the other toolchain's libraries there.
+    command.env_remove("LD_LIBRARY_PATH");
+    command
 }
 
 fn rustc(place: &Place) -> Command {

@@ -19,8 +19,11 @@ pub struct Place {
 impl Place {
     /// Finds them from the environment.
     pub fn find() -> Result<Self> {
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let root = manifest.parent().unwrap_or(manifest).to_path_buf();
+        // Cargo names the folder at run time too. What was compiled in may be another checkout's, when two share a
+        // target folder: cargo takes their crates for the same.
+        let manifest = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        let manifest = PathBuf::from(manifest);
+        let root = manifest.parent().unwrap_or(&manifest).to_path_buf();
         let target = match absolute("CARGO_TARGET_DIR", &root) {
             Some(given) => given,
             None => root.join("target"),
