@@ -44,6 +44,7 @@ pub fn prepare(settings: &Settings, config: &Config) -> Result<Launch> {
         launch.args(["--config", &path]);
     }
     launch.args(config.daemon_flags());
+    // Whatever `--oci-worker-binary` says: without `runc` on its PATH, buildkitd goes without this worker.
     launch.path_of(&runc).path_of(&buildkitd);
     for (name, value) in &settings.env {
         launch.env(name, value);
