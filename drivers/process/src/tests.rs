@@ -145,6 +145,24 @@ fn files_lie_where_the_configuration_says() {
 }
 
 #[test]
+fn provenance_of_the_machine_is_found_without_a_configuration() {
+    let host = machine().file("provenance.d/github_actions_context.json", "{}");
+    let launch = launched(&host);
+    let line = format!(
+        "provenanceEnvDir = \"{}/config/provenance.d/\"\n",
+        host.runtime_folder()
+    );
+    assert_eq!(launch.files["buildkitd.toml"], line.as_bytes());
+    assert!(launch.args.contains(&"--config".to_owned()));
+
+    let own = "provenanceEnvDir = \"/p\"\n";
+    let host = machine()
+        .file("provenance.d/x.json", "{}")
+        .file("buildkitd.toml", own);
+    assert_eq!(launched(&host).files["buildkitd.toml"], own.as_bytes());
+}
+
+#[test]
 fn options_that_cannot_be_meant_are_refused() {
     let cases: [(MakeHost, &str); 8] = [
         (
