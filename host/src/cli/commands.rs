@@ -1,1 +1,3 @@
 //! One file per command: its run function.
+
+pub mod build;
