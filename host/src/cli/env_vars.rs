@@ -74,7 +74,10 @@ impl Environment {
 
     /// The value of a variable, if it has one that is not empty.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
+        self.variables
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
     }
 
     /// Whether the variable exists, even if it is empty.

@@ -66,7 +66,11 @@ pub fn normalise(root: &Command, arguments: &[String]) -> Result<Normal, Refusal
 impl<'a> Walk<'a> {
     fn find(&self, fits: impl Fn(&Arg) -> bool) -> Option<&'a Arg> {
         let own = self.command.get_arguments().find(|arg| fits(arg));
-        own.or_else(|| self.root.get_arguments().find(|arg| arg.is_global_set() && fits(arg)))
+        own.or_else(|| {
+            self.root
+                .get_arguments()
+                .find(|arg| arg.is_global_set() && fits(arg))
+        })
     }
 
     fn long(&mut self, text: &str, rest: &mut std::slice::Iter<'_, String>) -> Result<(), Refusal> {
@@ -205,11 +209,17 @@ fn usage(text: String) -> Refusal {
 }
 
 fn has_long(arg: &Arg, name: &str) -> bool {
-    arg.get_long() == Some(name) || arg.get_all_aliases().is_some_and(|aliases| aliases.contains(&name))
+    arg.get_long() == Some(name)
+        || arg
+            .get_all_aliases()
+            .is_some_and(|aliases| aliases.contains(&name))
 }
 
 fn is_switch(arg: &Arg) -> bool {
-    matches!(arg.get_action(), ArgAction::SetTrue | ArgAction::SetFalse | ArgAction::Count)
+    matches!(
+        arg.get_action(),
+        ArgAction::SetTrue | ArgAction::SetFalse | ArgAction::Count
+    )
 }
 
 fn count_range(command: &Command) -> (usize, usize) {
@@ -217,7 +227,11 @@ fn count_range(command: &Command) -> (usize, usize) {
     for arg in command.get_positionals() {
         let many = matches!(arg.get_action(), ArgAction::Append);
         range.0 += usize::from(arg.is_required_set());
-        range.1 = if many { usize::MAX } else { range.1.saturating_add(1) };
+        range.1 = if many {
+            usize::MAX
+        } else {
+            range.1.saturating_add(1)
+        };
     }
     range
 }
@@ -230,11 +244,21 @@ mod tests {
     fn root() -> Command {
         let ls = Command::new("ls").arg(Arg::new("no-trunc").long("no-trunc").action(ArgAction::SetTrue));
         let rm = Command::new("rm")
-            .arg(Arg::new("force").short('f').long("force").action(ArgAction::SetTrue))
+            .arg(
+                Arg::new("force")
+                    .short('f')
+                    .long("force")
+                    .action(ArgAction::SetTrue),
+            )
             .arg(Arg::new("all").short('a').long("all").action(ArgAction::SetTrue))
             .arg(Arg::new("name").action(ArgAction::Append));
         let create = Command::new("create")
-            .arg(Arg::new("platform").short('p').long("platform").action(ArgAction::Append))
+            .arg(
+                Arg::new("platform")
+                    .short('p')
+                    .long("platform")
+                    .action(ArgAction::Append),
+            )
             .arg(arg!([CONTEXT]));
         Command::new("bkhost")
             .arg(Arg::new("builder").long("builder").global(true))
@@ -252,9 +276,15 @@ mod tests {
 
     #[test]
     fn flags_may_stand_anywhere_and_be_switched_off() {
-        assert_eq!(normal("--builder x ls --no-trunc=1"), "bkhost --builder=x ls --no-trunc");
+        assert_eq!(
+            normal("--builder x ls --no-trunc=1"),
+            "bkhost --builder=x ls --no-trunc"
+        );
         assert_eq!(normal("ls --no-trunc --no-trunc=false"), "bkhost ls");
-        assert_eq!(normal("rm a -fa b --builder=y"), "bkhost rm a --force --all b --builder=y");
+        assert_eq!(
+            normal("rm a -fa b --builder=y"),
+            "bkhost rm a --force --all b --builder=y"
+        );
         assert_eq!(normal("create -pa,b"), "bkhost create --platform=a,b");
         assert_eq!(normal("rm -- -x"), "bkhost rm -- -x");
     }

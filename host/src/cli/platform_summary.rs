@@ -29,7 +29,10 @@ pub fn merged(fixed: &[Platform], workers: &[Platform]) -> Vec<Platform> {
 
 /// All platforms; fixed ones have a star.
 pub fn full(all: &[Platform], fixed: &[Platform]) -> String {
-    all.iter().map(|platform| starred(platform, fixed)).collect::<Vec<_>>().join(", ")
+    all.iter()
+        .map(|platform| starred(platform, fixed))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// At most four families; see the module.
@@ -46,7 +49,11 @@ pub fn short(all: &[Platform], fixed: &[Platform]) -> String {
                 counted += 1;
             }
             members => {
-                let star = if members.iter().any(|member| is_fixed(member, fixed)) { "*" } else { "" };
+                let star = if members.iter().any(|member| is_fixed(member, fixed)) {
+                    "*"
+                } else {
+                    ""
+                };
                 shown.push(format!("{name}{star} (+{})", members.len()));
                 counted += members.len();
             }
@@ -68,7 +75,12 @@ fn families(all: &[Platform]) -> Vec<(String, Vec<&Platform>)> {
             None => families.push((name, vec![platform])),
         }
     }
-    let rank = |name: &str| MAJOR.iter().position(|major| *major == name).unwrap_or(MAJOR.len());
+    let rank = |name: &str| {
+        MAJOR
+            .iter()
+            .position(|major| *major == name)
+            .unwrap_or(MAJOR.len())
+    };
     families.sort_by(|a, b| rank(&a.0).cmp(&rank(&b.0)).then(a.0.cmp(&b.0)));
     families
 }
@@ -108,7 +120,10 @@ mod tests {
     fn families_are_counted() {
         let list = "linux/arm64*, linux/amd64, linux/amd64/v2, linux/riscv64, linux/ppc64le, linux/s390x, linux/386, linux/mips64le, linux/mips64, linux/arm/v7, linux/arm/v6";
         let (short, full) = summary(list);
-        assert_eq!(short, "linux/amd64 (+2), linux/arm64*, linux/arm (+2), linux/ppc64le, (5 more)");
+        assert_eq!(
+            short,
+            "linux/amd64 (+2), linux/arm64*, linux/arm (+2), linux/ppc64le, (5 more)"
+        );
         assert_eq!(full, list);
     }
 

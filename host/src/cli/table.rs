@@ -12,7 +12,10 @@ pub struct Spacing {
 }
 
 /// Spacing of tables.
-pub const TABLE: Spacing = Spacing { least: 10, padding: 3 };
+pub const TABLE: Spacing = Spacing {
+    least: 10,
+    padding: 3,
+};
 /// Spacing of `key: value` blocks.
 pub const BLOCK: Spacing = Spacing { least: 0, padding: 1 };
 

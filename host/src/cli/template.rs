@@ -44,14 +44,19 @@ fn unescape(template: &str) -> String {
 /// Renders `rows`, which are objects; `headers` are the column titles of their fields.
 pub fn render(format: &Format, headers: &[(&str, &str)], rows: &[Json]) -> Result<String> {
     match format {
-        Format::Json => rows.iter().map(|row| json_line(row).map(|line| line + "\n")).collect(),
+        Format::Json => rows
+            .iter()
+            .map(|row| json_line(row).map(|line| line + "\n"))
+            .collect(),
         Format::Template(template) => {
             let template = parse(template, ROW_FUNCTIONS)?;
             rows.iter().map(|row| render_row(&template, row)).collect()
         }
         Format::Table(text) => {
             let header = parse(text, HEADER_FUNCTIONS)?;
-            let titles = headers.iter().map(|(field, title)| ((*field).to_owned(), Value::from(*title)));
+            let titles = headers
+                .iter()
+                .map(|(field, title)| ((*field).to_owned(), Value::from(*title)));
             let mut lines = execute(&header, Value::Map(titles.collect()))? + "\n";
             let template = parse(text, ROW_FUNCTIONS)?;
             for row in rows {
@@ -73,7 +78,12 @@ fn sorted(value: &Json) -> Json {
         Json::Object(map) => {
             let mut entries: Vec<_> = map.iter().collect();
             entries.sort_by(|a, b| a.0.cmp(b.0));
-            Json::Object(entries.into_iter().map(|(key, value)| (key.clone(), sorted(value))).collect())
+            Json::Object(
+                entries
+                    .into_iter()
+                    .map(|(key, value)| (key.clone(), sorted(value)))
+                    .collect(),
+            )
         }
         Json::Array(items) => Json::Array(items.iter().map(sorted).collect()),
         other => other.clone(),
@@ -114,7 +124,10 @@ fn parse(text: &str, functions: &[(&str, Function)]) -> Result<Template> {
     template.add_funcs(functions);
     template.parse(text).map_err(|error| {
         let error = error.to_string();
-        CommandError::user(format!("template parsing error: template: :1: {}", error.trim_start_matches("template: :1:").trim()))
+        CommandError::user(format!(
+            "template parsing error: template: :1: {}",
+            error.trim_start_matches("template: :1:").trim()
+        ))
     })?;
     Ok(template)
 }
@@ -160,9 +173,11 @@ fn json_of(value: &Value) -> Json {
             (None, number) => Json::from(number.unwrap_or_default()),
         },
         Value::Array(items) => Json::Array(items.iter().map(json_of).collect()),
-        Value::Object(map) | Value::Map(map) => {
-            Json::Object(map.iter().map(|(key, value)| (key.clone(), json_of(value))).collect())
-        }
+        Value::Object(map) | Value::Map(map) => Json::Object(
+            map.iter()
+                .map(|(key, value)| (key.clone(), json_of(value)))
+                .collect(),
+        ),
     }
 }
 
@@ -177,7 +192,10 @@ fn text_of(value: Option<&Value>) -> Result<String, FuncError> {
 
 fn number_of(value: Option<&Value>) -> usize {
     match value {
-        Some(Value::Number(number)) => number.as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or_default(),
+        Some(Value::Number(number)) => number
+            .as_u64()
+            .and_then(|n| usize::try_from(n).ok())
+            .unwrap_or_default(),
         _ => 0,
     }
 }
@@ -195,7 +213,9 @@ fn json(arguments: &[Value]) -> Result<Value, FuncError> {
 
 fn split(arguments: &[Value]) -> Result<Value, FuncError> {
     let (text, separator) = (text_of(arguments.first())?, text_of(arguments.get(1))?);
-    Ok(Value::Array(text.split(separator.as_str()).map(Value::from).collect()))
+    Ok(Value::Array(
+        text.split(separator.as_str()).map(Value::from).collect(),
+    ))
 }
 
 fn join(arguments: &[Value]) -> Result<Value, FuncError> {
@@ -209,11 +229,14 @@ fn join(arguments: &[Value]) -> Result<Value, FuncError> {
 
 fn title(arguments: &[Value]) -> Result<Value, FuncError> {
     let mut starts = true;
-    let text = text_of(arguments.first())?.chars().map(|c| {
-        let c = if starts { c.to_ascii_uppercase() } else { c };
-        starts = !c.is_alphanumeric() && c != '_' && c != '\'';
-        c
-    }).collect::<String>();
+    let text = text_of(arguments.first())?
+        .chars()
+        .map(|c| {
+            let c = if starts { c.to_ascii_uppercase() } else { c };
+            starts = !c.is_alphanumeric() && c != '_' && c != '\'';
+            c
+        })
+        .collect::<String>();
     Ok(Value::from(text))
 }
 
@@ -231,7 +254,11 @@ fn pad(arguments: &[Value]) -> Result<Value, FuncError> {
         return Ok(Value::from(text));
     }
     let (before, after) = (number_of(arguments.get(1)), number_of(arguments.get(2)));
-    Ok(Value::from(format!("{}{text}{}", " ".repeat(before), " ".repeat(after))))
+    Ok(Value::from(format!(
+        "{}{text}{}",
+        " ".repeat(before),
+        " ".repeat(after)
+    )))
 }
 
 fn truncate(arguments: &[Value]) -> Result<Value, FuncError> {
@@ -251,7 +278,9 @@ mod tests {
     const HEADERS: &[(&str, &str)] = &[("Name", "NAME/NODE"), ("Status", "STATUS")];
 
     fn rendered(format: &str) -> String {
-        let rows = [json!({"Name": "a&b", "Status": "", "Error": "", "Builder": {"Nodes": ["x", "y"], "Z": 1, "A": 2}})];
+        let rows = [
+            json!({"Name": "a&b", "Status": "", "Error": "", "Builder": {"Nodes": ["x", "y"], "Z": 1, "A": 2}}),
+        ];
         match render(&Format::parse(format, "{{.Name}}\t{{.Status}}"), HEADERS, &rows) {
             Ok(text) => text,
             Err(error) => error.line(),
@@ -261,16 +290,25 @@ mod tests {
     #[test]
     fn tables_have_headers() {
         assert_eq!(rendered("table"), "NAME/NODE   STATUS\na&b         \n");
-        assert_eq!(rendered("table {{.Name}}\\t{{.Error}}"), "NAME/NODE   <no value>\na&b         \n");
+        assert_eq!(
+            rendered("table {{.Name}}\\t{{.Error}}"),
+            "NAME/NODE   <no value>\na&b         \n"
+        );
         assert_eq!(rendered("table {{upper .Name}}"), "NAME/NODE\nA&B\n");
     }
 
     #[test]
     fn templates_have_the_functions_of_the_docker_client() {
-        assert_eq!(rendered("{{json .Builder}}"), "{\"A\":2,\"Nodes\":[\"x\",\"y\"],\"Z\":1}\n");
+        assert_eq!(
+            rendered("{{json .Builder}}"),
+            "{\"A\":2,\"Nodes\":[\"x\",\"y\"],\"Z\":1}\n"
+        );
         assert_eq!(rendered("{{join .Builder.Nodes \"-\"}}"), "x-y\n");
         assert_eq!(rendered("{{join (split .Name \"&\") \"+\"}}"), "a+b\n");
-        assert_eq!(rendered("[{{pad .Name 1 2}}][{{pad .Status 1 2}}]"), "[ a&b  ][]\n");
+        assert_eq!(
+            rendered("[{{pad .Name 1 2}}][{{pad .Status 1 2}}]"),
+            "[ a&b  ][]\n"
+        );
         assert_eq!(rendered("{{truncate .Name 2}}{{title .Name}}"), "a&A&B\n");
         assert_eq!(rendered("{{if .Status}}yes{{else}}no{{end}}"), "no\n");
     }
@@ -286,6 +324,10 @@ mod tests {
     #[test]
     fn bad_templates_are_refused() {
         assert!(rendered("{{.Name").starts_with("template parsing error: template: :1: "));
-        assert!(rendered("{{.Nope}}").ends_with("can't evaluate field Nope"), "{}", rendered("{{.Nope}}"));
+        assert!(
+            rendered("{{.Nope}}").ends_with("can't evaluate field Nope"),
+            "{}",
+            rendered("{{.Nope}}")
+        );
     }
 }

@@ -19,7 +19,8 @@ pub struct Limit(pub Option<Duration>);
 impl Limit {
     /// The moment when it is over, counted from now.
     pub fn deadline(self) -> Option<std::time::Instant> {
-        self.0.and_then(|limit| std::time::Instant::now().checked_add(limit))
+        self.0
+            .and_then(|limit| std::time::Instant::now().checked_add(limit))
     }
 }
 
@@ -47,10 +48,14 @@ pub fn duration(text: &str) -> Result<i64, String> {
     let mut rest = unsigned;
     let mut total = 0f64;
     while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
         let (number, tail) = rest.split_at(end);
         let number: f64 = number.parse().map_err(|_| invalid())?;
-        let end = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
+        let end = tail
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(end);
         total += number * unit_length(unit, text)?;
         rest = tail;
@@ -224,7 +229,8 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
         .filter(|(distance, candidate)| {
-            *distance <= 1 + candidate.len().min(name.len()) / 4 || candidate.starts_with(name) && name.len() > 2
+            *distance <= 1 + candidate.len().min(name.len()) / 4
+                || candidate.starts_with(name) && name.len() > 2
         })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
@@ -241,8 +247,21 @@ mod tests {
         assert_eq!(duration("0"), Ok(0));
         assert_eq!(duration("x").unwrap_err(), "time: invalid duration \"x\"");
         assert_eq!(duration("5").unwrap_err(), "time: missing unit in duration \"5\"");
-        assert_eq!(duration("5x").unwrap_err(), "time: unknown unit \"x\" in duration \"5x\"");
-        for text in ["48h0m0s", "1.5s", "300ms", "1m0s", "0s", "-2s", "1.000000001s", "7ns", "1.5µs"] {
+        assert_eq!(
+            duration("5x").unwrap_err(),
+            "time: unknown unit \"x\" in duration \"5x\""
+        );
+        for text in [
+            "48h0m0s",
+            "1.5s",
+            "300ms",
+            "1m0s",
+            "0s",
+            "-2s",
+            "1.000000001s",
+            "7ns",
+            "1.5µs",
+        ] {
             assert_eq!(duration_text(duration(text).unwrap()), text);
         }
         assert_eq!(limit("-1s"), Ok(Limit(None)));
@@ -257,7 +276,10 @@ mod tests {
         assert_eq!(record("\"a\"\"b\", c,"), ["a\"b", " c", ""]);
         let refused = |text: &str| csv_record(text).unwrap_err();
         assert_eq!(refused(""), "EOF");
-        assert_eq!(refused("a\"b"), "parse error on line 1, column 2: bare \" in non-quoted-field");
+        assert_eq!(
+            refused("a\"b"),
+            "parse error on line 1, column 2: bare \" in non-quoted-field"
+        );
         assert_eq!(
             refused("\"a\"b"),
             "parse error on line 1, column 3: extraneous or missing \" in quoted-field"
@@ -272,8 +294,14 @@ mod tests {
             ["--a", "b c", "d\"e", "f g"]
         );
         assert_eq!(shell_words("''").unwrap(), [""]);
-        assert_eq!(shell_words("'a").unwrap_err(), "EOF found when expecting closing quote");
-        assert_eq!(shell_words("a\\").unwrap_err(), "EOF found after escape character");
+        assert_eq!(
+            shell_words("'a").unwrap_err(),
+            "EOF found when expecting closing quote"
+        );
+        assert_eq!(
+            shell_words("a\\").unwrap_err(),
+            "EOF found after escape character"
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod record;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{IsTerminal, Read};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -16,6 +16,8 @@ use super::super::build::request::{BuildRequest, Surroundings, TypedBuild};
 use super::super::build::solve_spec::{self, NodeFacts};
 use super::super::build::value;
 use super::super::env_vars::Environment;
+use super::super::settings::{Choice, Context, resolve_builder};
+use super::super::status;
 use crate::acquire::Daemon;
 use crate::buildkit::spec::{RegistryCredentials, SolveSpec, Solved};
 use crate::driver::node::{Cancel, Drivers, NodeConfig};
@@ -63,13 +65,58 @@ pub struct Ground<'a> {
     pub cancel: Cancel,
 }
 
+/// Builds on the builder that is chosen for this command.
+///
+/// # Errors
+///
+/// As [`run_on`], and when there is no such builder.
+pub async fn run(context: &Context<'_>, args: BuildArgs) -> Result<()> {
+    let choice = resolve_builder(context, None).await?;
+    let builder = ChosenBuilder::of(context, choice)?;
+    let ground = Ground {
+        environment: context.environment,
+        ui: context.ui,
+        drivers: context.drivers,
+        store: &context.store,
+        registry: Arc::new(context.credentials()),
+        proxies: context
+            .contexts
+            .key()
+            .map(|host| context.docker.proxy_variables(&host))
+            .unwrap_or_default(),
+        stdout_is_terminal: std::io::stdout().is_terminal(),
+        cancel: context.cancel.clone(),
+    };
+    run_on(&ground, &builder, args).await
+}
+
+impl ChosenBuilder {
+    fn of(context: &Context<'_>, choice: Choice) -> Result<Self> {
+        let Choice { builder, note } = choice;
+        status::check_loadable(context, &builder)?;
+        for warning in &builder.warnings {
+            context.ui.warn(warning);
+        }
+        let nodes = builder.record.nodes();
+        Ok(Self {
+            name: builder.name().to_owned(),
+            driver: builder.record.driver.clone(),
+            nodes: nodes
+                .iter()
+                .map(|node| builder.node_config(context, node))
+                .collect(),
+            note,
+        })
+    }
+}
+
 /// Builds on `builder`.
 ///
 /// # Errors
 ///
 /// Refused values as they are; everything later after `failed to build: `, with source excerpts before it and the
 /// exit code that buildx has for it.
-pub async fn run(ground: &Ground<'_>, builder: &ChosenBuilder, args: BuildArgs) -> Result<()> {
+pub async fn run_on(ground: &Ground<'_>, builder: &ChosenBuilder, args: BuildArgs) -> Result<()> {
     let environment = |name: &str| ground.environment.variables().get(name).cloned();
     let typed = TypedBuild::parse(args, &environment)?;
     if let Some(path) = typed.image_id_file() {
