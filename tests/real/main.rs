@@ -2,5 +2,6 @@
 
 mod build;
 mod client;
+mod command;
 mod loss;
 mod solve;

@@ -405,6 +405,3 @@ fn platforms_of(node: &NodeConfig) -> Vec<Platform> {
         .filter_map(|text| text.parse().ok())
         .collect()
 }
-
-#[cfg(test)]
-mod tests;
