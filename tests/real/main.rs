@@ -11,6 +11,7 @@
 
 mod build;
 mod client;
+mod command;
 mod files;
 mod loss;
 mod solve;
