@@ -11,6 +11,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// Longest wait for a daemon to listen. Two cores shared with other tests need it.
 const START_LIMIT: Duration = Duration::from_secs(60);
+/// Free memory that is left to daemons, in bytes.
+const MEMORY_NEEDED: u64 = 4 << 30;
 /// Longest wait for a daemon to end by itself.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
@@ -63,7 +65,10 @@ impl Daemon {
     /// When it does not start, with its log.
     pub fn start_with(arguments: &[&str]) -> Self {
         // Short, because the path of a socket may have 108 bytes.
-        let folder = tempfile::Builder::new().prefix("bkd").tempdir().unwrap();
+        let folder = tempfile::Builder::new()
+            .prefix("bkd")
+            .tempdir_in(roomy_memory().unwrap_or_else(std::env::temp_dir))
+            .unwrap();
         let log = File::create(folder.path().join("log")).unwrap();
         let child = Command::new(program("buildkitd"))
             .arg("--root")
@@ -171,6 +176,15 @@ impl Drop for Daemon {
         }
         unmount_below(self.folder.path());
     }
+}
+
+/// A file system in memory with room for several daemons: theirs sync often, and removing what they leave takes minutes
+/// on a busy disk. Containers have 64 MiB there, which is not enough.
+fn roomy_memory() -> Option<PathBuf> {
+    let folder = Path::new("/dev/shm");
+    let room = rustix::fs::statvfs(folder).ok()?;
+    let enough = room.f_bavail * room.f_frsize >= MEMORY_NEEDED;
+    enough.then(|| folder.to_owned())
 }
 
 fn path_with(first: &Path) -> OsString {
