@@ -38,7 +38,7 @@ pub fn context(dockerfile: &str) -> tempfile::TempDir {
 
 /// A Dockerfile that runs `script` in a shell.
 pub fn run(script: &str) -> String {
-    format!("FROM scratch\nCOPY busybox /bin/sh\nRUN {script}\n")
+    format!("FROM scratch\nCOPY busybox /bin/sh\nCOPY busybox /bin/sleep\nRUN {script}\n")
 }
 
 /// Nobody is logged in anywhere.
