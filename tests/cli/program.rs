@@ -212,3 +212,35 @@ fn a_closed_pipe_is_a_quiet_end() {
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "0\n");
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
 }
+
+/// The store's lock is held by somebody else: the user is told after a while, and Ctrl-C works.
+#[test]
+fn waiting_for_the_store_is_announced_and_can_be_interrupted() {
+    use std::io::{BufRead, BufReader};
+    let sealed = Sealed::new();
+    std::fs::create_dir_all(sealed.store()).unwrap();
+    let held = std::fs::File::create(sealed.store().join(".lock")).unwrap();
+    held.lock().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_bkhost"))
+        .args(["use", "default"])
+        .env_clear()
+        .envs(sealed.variables())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut talk = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    talk.read_line(&mut line).unwrap();
+    assert!(
+        line.starts_with("Waiting for another process to finish with the builder store: "),
+        "{line}"
+    );
+    let interrupt = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(interrupt.success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    drop(held);
+    assert_eq!(run(&sealed, &["use", "default"]).status.code(), Some(0));
+}

@@ -1,6 +1,9 @@
 //! Drivers that do what their endpoint says: `…/down` is inactive, `…/broken` fails, `…/silent` never answers, and a
 //! socket that exists is a running daemon.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+#![allow(dead_code, reason = "two test programs use this file, neither all of it")]
+
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 

@@ -1,5 +1,13 @@
 //! One store, two programs: what buildx made is used by bkhost, and the reverse.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends where it fails"
+)]
+
 use std::process::{Command, Output};
 
 use bkhost_test_support::daemon::{self, Daemon};
