@@ -209,6 +209,14 @@ impl Store {
             source,
         })?;
         let mut warnings = Vec::new();
+        // Names become paths, so a file may not claim one that is not its own.
+        if !record.name.eq_ignore_ascii_case(file) {
+            warnings.push(format!(
+                "Builder file `{file}` claims the name `{}`: it is called `{file}`",
+                record.name
+            ));
+            record.name = file.to_owned();
+        }
         if folder == self.layout.instances() {
             warnings.extend(options::add_own(&self.layout, file, revision, &mut record)?);
         }
@@ -386,6 +394,20 @@ mod tests {
         assert!(!store.contains("big"));
         assert!(!store.layout().activity("Big").exists());
         assert!(!store.layout().refs().join("Big").exists());
+    }
+
+    #[test]
+    fn a_name_inside_a_file_leads_nowhere_else() {
+        let (dir, store) = store();
+        save(&store, &BuilderRecord::new("a", "remote"));
+        let outside = dir.path().join("precious");
+        std::fs::write(&outside, "").unwrap();
+        let text = r#"{"Name":"../../precious","Driver":"remote","Nodes":null}"#;
+        std::fs::write(store.layout().instances().join("a"), text).unwrap();
+        let stored = store.load("a").unwrap().unwrap();
+        assert_eq!((stored.record.name.as_str(), stored.warnings.len()), ("a", 1));
+        store.try_transaction().unwrap().unwrap().remove("a").unwrap();
+        assert!(outside.exists() && !store.contains("a"));
     }
 
     #[test]
