@@ -24,7 +24,10 @@ pub async fn until_interrupted<T>(cancel: &Cancel, work: impl Future<Output = Re
         () = either(&mut interrupt, &mut terminate) => cancel.cancel(),
     }
     tokio::select! {
-        done = work => done.map_err(|error| error.with_exit_code(EXIT_CANCELLED)),
+        done = work => match done {
+            Ok(_) => Err(cancelled()),
+            Err(error) => Err(error.with_exit_code(EXIT_CANCELLED)),
+        },
         () = either(&mut interrupt, &mut terminate) => Err(cancelled()),
         () = tokio::time::sleep(GRACE) => Err(cancelled()),
     }

@@ -204,8 +204,11 @@ async fn show_plan(context: &Context<'_>, args: &Args, builder: Builder) -> Resu
 /// Asks on a thread of its own, so that Ctrl-C is seen meanwhile.
 async fn confirmed(context: &Context<'_>) -> bool {
     let ui = context.ui.clone();
-    let answer = tokio::task::spawn_blocking(move || ui.confirm(QUESTION)).await;
-    answer.is_ok_and(|answer| answer.unwrap_or_default())
+    let answer = tokio::task::spawn_blocking(move || ui.confirm(QUESTION));
+    tokio::select! {
+        answer = answer => answer.is_ok_and(|answer| answer.unwrap_or_default()),
+        () = context.cancel.cancelled() => false,
+    }
 }
 
 async fn remove_inactive(context: &Context<'_>, args: &Args) -> Result<()> {
