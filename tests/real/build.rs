@@ -8,7 +8,8 @@ use bkhost::buildkit::client::Client;
 use bkhost::buildkit::error::SolveError;
 use bkhost::buildkit::solve::Cancel;
 use bkhost::buildkit::spec::{
-    Credential, RegistryCredentials, Secret, SessionSpec, SolveSpec, Solved, random_id,
+    Credential, ExportTarget, Exporter, RegistryCredentials, Secret, SessionSpec, SolveSpec, Solved,
+    random_id,
 };
 use bkhost::connect::pipe::Pipe;
 use bkhost::progress::event::{Sink, Update, Vertex};
@@ -37,7 +38,7 @@ pub fn context(dockerfile: &str) -> tempfile::TempDir {
 
 /// A Dockerfile that runs `script` in a shell.
 pub fn run(script: &str) -> String {
-    format!("FROM scratch\nCOPY busybox /bin/sh\nRUN {script}\n")
+    format!("FROM scratch\nCOPY busybox /bin/sh\nCOPY busybox /bin/sleep\nRUN {script}\n")
 }
 
 /// Nobody is logged in anywhere.
@@ -73,6 +74,18 @@ pub fn spec(context: &Path) -> SolveSpec {
             registry: Arc::new(Nobody),
             layouts: BTreeMap::new(),
             upload: None,
+        },
+    }
+}
+
+/// An exporter into `folder`.
+pub fn to_folder(folder: &Path) -> Exporter {
+    Exporter {
+        kind: "local".into(),
+        attributes: BTreeMap::new(),
+        target: ExportTarget::Folder {
+            path: folder.to_owned(),
+            delete: false,
         },
     }
 }

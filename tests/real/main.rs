@@ -1,7 +1,17 @@
 //! Tests against real servers. They need the programs that `cargo xtask test` builds, and root where steps run.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "what tests share fails like a test"
+)]
+
 mod build;
 mod client;
 mod command;
+mod files;
 mod loss;
 mod solve;

@@ -126,10 +126,16 @@ impl Daemon {
         self.child.id()
     }
 
-    /// Kills it without a warning, as a machine that goes away would.
+    /// Kills it without a warning, as a machine that goes away would: its steps, which outlive it otherwise, end with
+    /// it.
     pub fn kill(&mut self) {
+        let steps = descendants(self.child.id());
         let _ = self.child.kill();
         let _ = self.child.wait();
+        for step in steps {
+            send(step, Signal::KILL);
+        }
+        unmount_below(self.folder.path());
     }
 
     /// Stops it where it stands, so that it keeps its connections and says nothing, or lets it go on.
@@ -138,9 +144,7 @@ impl Daemon {
     }
 
     fn signal(&self, signal: Signal) {
-        if let Some(pid) = Pid::from_raw(self.child.id() as i32) {
-            let _ = kill_process(pid, signal);
-        }
+        send(self.child.id(), signal);
     }
 
     /// Asks it to end, and waits.
@@ -165,6 +169,7 @@ impl Drop for Daemon {
         if matches!(self.child.try_wait(), Ok(None)) {
             self.stop();
         }
+        unmount_below(self.folder.path());
     }
 }
 
@@ -176,4 +181,42 @@ fn path_with(first: &Path) -> OsString {
 
 fn address(folder: &Path) -> String {
     format!("unix://{}/s.sock", folder.display())
+}
+
+fn send(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// Every process that `pid` started, and theirs.
+fn descendants(pid: u32) -> Vec<u32> {
+    let parents: Vec<(u32, u32)> = std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(|child| Some((child, parent(child)?)))
+        .collect();
+    let mut found = vec![pid];
+    let mut next = 0;
+    while let Some(&ancestor) = found.get(next) {
+        let children = parents.iter().filter(|(_, parent)| *parent == ancestor);
+        found.extend(children.map(|(child, _)| *child));
+        next += 1;
+    }
+    found.split_off(1)
+}
+
+/// The fourth field of `/proc/PID/stat`; the second, a name in brackets, may hold anything.
+fn parent(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// A killed daemon leaves the file systems of its steps mounted, and what is mounted cannot be removed.
+fn unmount_below(folder: &Path) {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let below = mounts.lines().filter_map(|line| line.split(' ').nth(1));
+    for mount in below.filter(|mount| Path::new(mount).starts_with(folder)) {
+        let _ = Command::new("umount").arg("-l").arg(mount).status();
+    }
 }
