@@ -10,8 +10,14 @@
 )]
 
 mod build;
+mod buildx_store;
 mod client;
 mod command;
 mod files;
 mod loss;
 mod solve;
+
+#[path = "../cli/sealed.rs"]
+mod sealed;
+#[path = "../cli/scripted.rs"]
+mod scripted;
