@@ -42,8 +42,25 @@ pub fn line(update: &Update) -> Vec<u8> {
         warnings: update.warnings.iter().map(WarningJson::from).collect(),
     };
     // Nothing in these types can fail to serialize: no maps with odd keys, no foreign code.
-    let mut out = serde_json::to_vec(&object).unwrap_or_default();
+    let text = serde_json::to_string(&object).unwrap_or_default();
+    let mut out = escaped(&text).into_bytes();
     out.push(b'\n');
+    out
+}
+
+/// Writes `<`, `>` and `&`, which occur only inside strings, the way buildx does, so that lines compare equal.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 1);
+    for character in text.chars() {
+        match character {
+            '<' => out.push_str("\\u003c"),
+            '>' => out.push_str("\\u003e"),
+            '&' => out.push_str("\\u0026"),
+            '\u{2028}' => out.push_str("\\u2028"),
+            '\u{2029}' => out.push_str("\\u2029"),
+            other => out.push(other),
+        }
+    }
     out
 }
 
@@ -306,6 +323,21 @@ mod tests {
                 r#""statuses":[{"id":"layer","vertex":"a","name":"extract","total":2,"current":1,"#,
                 r#""timestamp":"2023-11-14T22:13:20Z","started":"2023-11-14T22:13:20Z","completed":"2023-11-14T22:13:20.001Z"}],"#,
                 r#""logs":[{"vertex":"a","stream":1,"data":"aGkK","timestamp":"2023-11-14T22:13:20.02Z"}]}"#,
+                "\n"
+            )
+        );
+    }
+
+    #[test]
+    fn some_characters_are_escaped() {
+        let update = Update {
+            vertexes: vec![vertex("a", "RUN a <in >out && \"b\"", None, None)],
+            ..Update::default()
+        };
+        assert_eq!(
+            text(&update),
+            concat!(
+                r#"{"vertexes":[{"digest":"a","name":"RUN a \u003cin \u003eout \u0026\u0026 \"b\""}]}"#,
                 "\n"
             )
         );

@@ -228,3 +228,16 @@ async fn a_running_build_is_refreshed_while_nothing_comes() {
     tokio::join!(drive(&settings, &ui, None, "", receiver), watch);
     assert_eq!(screen.text(), "#1 step a\n");
 }
+
+#[tokio::test]
+async fn a_display_can_have_a_task_of_its_own() {
+    let screen = Screen::default();
+    let (ui, settings) = (screen.ui(), settings(Mode::Plain));
+    let (sink, receiver) = Sink::channel();
+    let display = tokio::spawn(async move { drive(&settings, &ui, None, "", receiver).await });
+    for update in failing() {
+        sink.send(update).await;
+    }
+    drop(sink);
+    assert_eq!(display.await.unwrap().failures.len(), 1);
+}
