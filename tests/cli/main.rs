@@ -12,6 +12,7 @@
 mod scripted;
 mod sealed;
 
+mod build;
 mod create;
 mod listing;
 mod program;
