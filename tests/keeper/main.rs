@@ -11,6 +11,7 @@
 mod place;
 
 mod converge;
+mod driver;
 mod end;
 mod idle;
 mod real;
