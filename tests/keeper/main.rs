@@ -13,5 +13,6 @@ mod place;
 mod converge;
 mod driver;
 mod end;
+mod helper;
 mod idle;
 mod real;
