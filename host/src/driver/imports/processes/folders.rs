@@ -6,6 +6,7 @@ use super::super::types::{Answer, Failure};
 use crate::driver::bindings::types::ErrorKind;
 use crate::driver::environment::HostEnvironment;
 use crate::driver::node::NodeConfig;
+use crate::keeper::exec::own_program;
 use crate::keeper::paths::{Owner, Surroundings};
 use crate::keeper::site::Site;
 
@@ -25,11 +26,8 @@ pub(super) fn site(config: &NodeConfig, environment: &HostEnvironment) -> Site {
         &config.builder.to_lowercase(),
         &config.node,
     );
-    let site = Site::new(surroundings(environment), owner, &environment.runtime_dir);
-    match environment.executable.as_os_str().is_empty() {
-        true => site,
-        false => site.with_host_program(&environment.executable),
-    }
+    Site::new(surroundings(environment), owner, &environment.runtime_dir)
+        .with_host_program(own_program(&environment.executable))
 }
 
 /// The state folder: what the option names, or the default of the node.
