@@ -3,12 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use bkhost::connect::pipe::Pipe;
+use bkhost::connect::tls::{self, OptionFile, TlsError, TlsFiles};
+use bkhost::keeper::daemon::Daemon;
 use bkhost::keeper::launch::Launch;
 use bkhost::keeper::paths::{Owner, Surroundings};
 use bkhost::keeper::record::Reason;
 use bkhost::keeper::site::Site;
+use tokio::io::AsyncReadExt;
 
-use crate::place::{LONG, Place, kill};
+use crate::place::{LONG, Place, kill, until_logged};
 
 /// Where the tasks put real servers.
 fn engines() -> PathBuf {
@@ -35,15 +39,18 @@ fn buildkitd(site: &Site, bin: &Path, state: &Path) -> Launch {
     ] {
         launch.args.push(arg.to_owned());
     }
+    // Whatever the flag says, buildkitd also wants to see runc on its PATH.
+    launch.path_first = vec![bin.to_owned()];
     launch.socket = Some(socket);
     launch.state = Some(state.to_owned());
     launch
 }
 
-async fn until_listening(socket: &Path) {
+async fn until_listening(daemon: &Daemon) {
     let begun = Instant::now();
-    while tokio::net::UnixStream::connect(socket).await.is_err() {
-        assert!(begun.elapsed() < LONG, "buildkitd does not listen");
+    while tokio::net::UnixStream::connect(daemon.socket()).await.is_err() {
+        let waits = begun.elapsed() < LONG && daemon.running();
+        assert!(waits, "buildkitd does not listen: {}", daemon.log_tail(20));
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -58,7 +65,7 @@ async fn buildkitd_as_root_is_kept_stopped_killed_and_removed() {
     place.site.create_state(&state).unwrap();
     let launch = buildkitd(&place.site, &engines(), &state);
     let daemon = place.site.start(&launch).await.unwrap();
-    until_listening(daemon.socket()).await;
+    until_listening(&daemon).await;
     place.site.stop(LONG).await.unwrap();
     let end = daemon.end().await.unwrap();
     assert_eq!(
@@ -68,14 +75,96 @@ async fn buildkitd_as_root_is_kept_stopped_killed_and_removed() {
     );
 
     let daemon = place.site.start(&launch).await.unwrap();
-    until_listening(daemon.socket()).await;
+    until_listening(&daemon).await;
+    until_logged(&place.site, "buildkitd").await;
     kill(daemon.pid(), rustix::process::Signal::KILL);
     daemon.ended().await;
     let end = daemon.end().await.unwrap();
     assert_eq!((end.reason, end.signal), (Reason::Exited, Some(9)));
-    assert!(end.log.contains("running server"), "{}", end.log);
+    assert!(end.log.contains("buildkitd"), "{}", end.log);
     place.site.remove(Some(&state), LONG).await.unwrap();
     assert!(!state.exists() && !place.base.exists());
+}
+
+/// Certificates of one authority, as files.
+struct Certificates {
+    dir: tempfile::TempDir,
+    authority: rcgen::CertifiedIssuer<'static, rcgen::KeyPair>,
+}
+
+impl Certificates {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let authority = rcgen::CertifiedIssuer::self_signed(params, key).unwrap();
+        std::fs::write(dir.path().join("ca.pem"), authority.pem()).unwrap();
+        Self { dir, authority }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+
+    /// Issues a certificate into `NAME.pem` and `NAME.key`.
+    fn issue(&self, name: &str) {
+        let params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.authority).unwrap();
+        std::fs::write(self.path(&format!("{name}.pem")), certificate.pem()).unwrap();
+        std::fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
+    }
+
+    fn files(&self, identity: bool) -> TlsFiles {
+        let file = |option: &str, name: &str| OptionFile::new(option, self.path(name));
+        TlsFiles {
+            authority: file("cacert", "ca.pem"),
+            identity: identity.then(|| (file("cert", "client.pem"), file("key", "client.key"))),
+        }
+    }
+}
+
+#[tokio::test]
+async fn buildkitd_over_mutual_tls() {
+    if !Surroundings::of_process().is_root() {
+        return;
+    }
+    let place = Place::new();
+    let state = place.base.with_file_name("state");
+    place.site.create_state(&state).unwrap();
+    let certificates = Certificates::new();
+    certificates.issue("server");
+    certificates.issue("client");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let mut launch = buildkitd(&place.site, &engines(), &state);
+    launch.args.extend([
+        "--addr".to_owned(),
+        format!("tcp://{address}"),
+        format!("--tlscacert={}", certificates.path("ca.pem")),
+        format!("--tlscert={}", certificates.path("server.pem")),
+        format!("--tlskey={}", certificates.path("server.key")),
+    ]);
+    let daemon = place.site.start(&launch).await.unwrap();
+    until_listening(&daemon).await;
+
+    let connect = async |identity: bool| {
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let files = certificates.files(identity);
+        tls::start(Pipe::new(stream), &files, "127.0.0.1", &address.to_string()).await
+    };
+    let mut pipe = connect(true).await.unwrap();
+    // The head of an HTTP/2 frame: a server speaks first, with its settings (type 4 on stream 0).
+    let mut head = [0; 9];
+    pipe.read_exact(&mut head).await.unwrap();
+    assert_eq!(head[3..], [4, 0, 0, 0, 0, 0]);
+    // A daemon that is told to stop waits for its connections.
+    drop(pipe);
+    let error = connect(false).await.unwrap_err();
+    assert!(matches!(error, TlsError::Identity { .. }), "{error}");
+    place.site.remove(Some(&state), LONG).await.unwrap();
 }
 
 const USER: &str = "bkhost-keeper";
@@ -150,14 +239,14 @@ async fn rootless_part() {
     site.create_state(&state).unwrap();
     let launch = rootless(&site, &bin, &state);
     let daemon = site.start(&launch).await.unwrap();
-    until_listening(daemon.socket()).await;
+    until_listening(&daemon).await;
     build(&bin, daemon.socket(), &home);
     site.stop(LONG).await.unwrap();
     let end = daemon.end().await.unwrap();
     assert_eq!(end.reason, Reason::Stopped, "{end:?}");
 
     let daemon = site.start(&launch).await.unwrap();
-    until_listening(daemon.socket()).await;
+    until_listening(&daemon).await;
     kill(daemon.pid(), rustix::process::Signal::KILL);
     daemon.ended().await;
     assert_eq!(daemon.end().await.unwrap().signal, Some(9));
@@ -178,7 +267,7 @@ fn rootless(site: &Site, bin: &Path, state: &Path) -> Launch {
         "--rootless".to_owned(),
     ];
     launch.args.extend(inner.args);
-    launch.path_first = vec![bin.to_owned()];
+    launch.path_first = inner.path_first;
     launch.env = vec![("XDG_RUNTIME_DIR".to_owned(), site.folder().display().to_string())];
     launch.socket = inner.socket;
     launch.state = inner.state;

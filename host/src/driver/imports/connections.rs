@@ -65,11 +65,6 @@ impl Connection {
         self
     }
 
-    /// What the helper program behind the connection leaves, if there is one.
-    pub fn last_words(&self) -> Option<&LastWords> {
-        self.last_words.as_ref()
-    }
-
     /// Keeps `guard` alive as long as the connection is open, wherever it goes.
     pub fn hold(&mut self, guard: Box<dyn Send>) {
         self.pipe.hold(guard);
@@ -82,6 +77,7 @@ impl Connection {
             false => Pipe::new(self.pipe).with_ahead(self.ahead.freeze()),
         };
         pipe.with_authority(self.authority)
+            .with_last_words(self.last_words)
     }
 
     async fn fill(&mut self, limit: usize) {

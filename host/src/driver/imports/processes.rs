@@ -76,7 +76,11 @@ impl View<'_> {
 impl Host for View<'_> {
     async fn find(&mut self, name: String, option_name: String) -> Answer<Option<Resource<Program>>> {
         self.call.grants.program(&name)?;
-        let chosen = self.call.grants.program_option(&option_name)?;
+        // A program without an option of its own has an empty name there.
+        let chosen = match option_name.is_empty() {
+            true => None,
+            false => self.call.grants.program_option(&option_name)?,
+        };
         let surroundings = folders::surroundings(&self.call.environment);
         let found = programs::find(&name, chosen, &surroundings).map_err(|error| {
             let message = format!("Option `{option_name}`: {error}");
