@@ -28,8 +28,11 @@ fn target_folder(out: &Path) -> Result<PathBuf, Box<dyn Error>> {
         .ok_or_else(|| format!("`{}` is in no build folder of cargo", out.display()).into())
 }
 
+/// Name, code and manifest of a compiled driver.
+type Driver = (String, PathBuf, PathBuf);
+
 /// Compiled drivers with their manifests beside them, sorted by name.
-fn find(folder: &Path) -> Result<Vec<(String, PathBuf, PathBuf)>, Box<dyn Error>> {
+fn find(folder: &Path) -> Result<Vec<Driver>, Box<dyn Error>> {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return Ok(Vec::new());
     };
@@ -60,7 +63,7 @@ fn find(folder: &Path) -> Result<Vec<(String, PathBuf, PathBuf)>, Box<dyn Error>
     Ok(drivers)
 }
 
-fn table(drivers: &[(String, PathBuf, PathBuf)]) -> Result<String, Box<dyn Error>> {
+fn table(drivers: &[Driver]) -> Result<String, Box<dyn Error>> {
     let mut table = String::from(
         "/// Name, compiled code and manifest of each built-in driver.\n\
          pub(super) static DRIVERS: &[(&str, &[u8], &str)] = &[\n",

@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component, ResourceType};
 
 use super::engine::Runtime;
 use super::limits::{SHOWN_TEXT, clean_line};
@@ -178,20 +178,16 @@ fn missing(runtime: &Runtime, component: &Component) -> Vec<String> {
     missing
 }
 
-/// Asks the linker whether it has an item, by trying to define it once more.
+/// Whether the linker has an item. Only functions are asked for: an interface also names the resources it uses from
+/// others, and one of its own is of no use without a function. It is asked by trying to define the function once more.
 fn is_offered(runtime: &Runtime, interface: &str, item: &str, ty: &ComponentItem) -> bool {
+    if !matches!(ty, ComponentItem::ComponentFunc(_)) {
+        return true;
+    }
     let mut probe = runtime.linker.clone();
-    let interface = track::linked_name(interface);
-    let Ok(mut instance) = probe.instance(&interface) else {
-        return false;
-    };
-    match ty {
-        ComponentItem::ComponentFunc(_) => instance.func_new(item, |_, _, _, _| Ok(())).is_err(),
-        ComponentItem::Resource(_) => instance
-            .resource(item, ResourceType::host::<()>(), |_, _| Ok(()))
-            .is_err(),
-        // Types are compared by the linker itself, and nothing else is offered.
-        _ => true,
+    match probe.instance(&track::linked_name(interface)) {
+        Ok(mut instance) => instance.func_new(item, |_, _, _, _| Ok(())).is_err(),
+        Err(_) => false,
     }
 }
 
