@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use rand::seq::IndexedRandom;
 
 /// One build on one daemon.
 #[derive(Clone)]
@@ -143,6 +144,12 @@ pub trait RegistryCredentials: Send + Sync {
 
     /// Folder in which the token seeds of [`Self::credentials`]' configuration live, if it may be written.
     fn seed_folder(&self) -> Option<PathBuf>;
+
+    /// Whether registry tokens may be fetched on the client (`BUILDKIT_NO_CLIENT_TOKEN` unset). If not, the daemon asks
+    /// for the password and fetches them itself.
+    fn client_tokens(&self) -> bool {
+        true
+    }
 }
 
 /// What a finished solve gave back.
@@ -152,4 +159,30 @@ pub struct Solved {
     pub response: BTreeMap<String, String>,
     /// Metadata of the frontend's result (`containerimage.config`, `refs.platforms` …).
     pub metadata: BTreeMap<String, Bytes>,
+}
+
+/// Length of the ids of builds and sessions.
+const ID_LENGTH: usize = 25;
+
+/// A new id for a build or a session: 25 characters of `[0-9a-z]`, about 129 bits.
+pub fn random_id() -> String {
+    const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+    let mut random = rand::rng();
+    (0..ID_LENGTH)
+        .filter_map(|_| DIGITS.choose(&mut random))
+        .map(|digit| char::from(*digit))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_25_characters_and_differ() {
+        let id = random_id();
+        assert_eq!(id.len(), ID_LENGTH);
+        assert!(id.bytes().all(|c| c.is_ascii_digit() || c.is_ascii_lowercase()));
+        assert_ne!(id, random_id());
+    }
 }

@@ -1,1 +1,4 @@
 //! What tests share.
+
+pub mod daemon;
+pub mod provided;

@@ -1,0 +1,105 @@
+//! Why a stream did not become a connection to a BuildKit daemon.
+
+use std::io;
+use std::time::Duration;
+
+use super::liveness::{Ending, Lost};
+use super::peer::Peer;
+
+/// Why no daemon could be talked to over a stream that a driver had opened. Which endpoint and instance it was is for
+/// the caller to add.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Nobody took the connection.
+    #[error("The connection was refused: {text}")]
+    Refused {
+        /// Text of the system.
+        text: String,
+    },
+    /// It was cut before the daemon had said anything.
+    #[error("The connection was reset before the daemon answered: {text}")]
+    Reset {
+        /// Text of the system.
+        text: String,
+    },
+    /// It was closed before the daemon had said anything.
+    #[error("The connection was closed before the daemon answered")]
+    Closed,
+    /// It ended after the daemon had begun to answer.
+    #[error("The connection ended while the daemon answered")]
+    Lost(#[source] Lost),
+    /// Whoever answers does not speak HTTP/2.
+    #[error("The other side is no BuildKit daemon: it speaks {peer}, not HTTP/2")]
+    NotHttp2 {
+        /// What it speaks.
+        peer: Peer,
+    },
+    /// It speaks HTTP/2, but knows none of BuildKit's calls.
+    #[error("The other side is no BuildKit daemon: {text}")]
+    NotBuildKit {
+        /// What it answered.
+        text: String,
+    },
+    /// The daemon answered with an error.
+    #[error("The daemon refused the first call: {text}")]
+    Denied {
+        /// Its gRPC code and message.
+        text: String,
+        /// It may be otherwise soon (gRPC code Unavailable).
+        transient: bool,
+    },
+    /// No answer in time.
+    #[error("The daemon did not answer within {:.1} s", after.as_secs_f64())]
+    TimedOut {
+        /// How long it was waited for.
+        after: Duration,
+    },
+}
+
+impl ConnectError {
+    /// Another try may succeed: the daemon may still be starting.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Refused { .. }
+            | Self::Reset { .. }
+            | Self::Closed
+            | Self::Lost(_)
+            | Self::TimedOut { .. } => true,
+            Self::Denied { transient, .. } => *transient,
+            Self::NotHttp2 { .. } | Self::NotBuildKit { .. } => false,
+        }
+    }
+
+    /// What to do about it, if that can be told from the stream alone.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NotHttp2 { peer: Peer::Tls } => {
+                Some("The endpoint wants TLS: give `cacert`, `cert` and `key`")
+            }
+            Self::NotHttp2 { .. } | Self::NotBuildKit { .. } => {
+                Some("Check that the endpoint is the address of `buildkitd`")
+            }
+            _ => None,
+        }
+    }
+
+    /// The error for a connection that ended before the first call was answered.
+    pub(super) fn of_loss(lost: Lost, peer: Peer) -> Self {
+        match (peer, &lost.how) {
+            (Peer::Http2, _) => Self::Lost(lost),
+            (Peer::Silent, Ending::Reset { kind, text }) => Self::of_io(*kind, text.clone()),
+            (Peer::Silent, Ending::Eof) => Self::Closed,
+            (Peer::Silent, _) => Self::Lost(lost),
+            (peer, _) => Self::NotHttp2 { peer },
+        }
+    }
+
+    fn of_io(kind: io::ErrorKind, text: String) -> Self {
+        match kind {
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound | io::ErrorKind::AddrNotAvailable => {
+                Self::Refused { text }
+            }
+            _ => Self::Reset { text },
+        }
+    }
+}

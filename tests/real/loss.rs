@@ -1,0 +1,51 @@
+//! Daemons that go away.
+
+use std::time::{Duration, Instant};
+
+use bkhost::buildkit::error::{RpcError, SolveError};
+use bkhost::buildkit::solve::Cancel;
+use bkhost_test_support::daemon::Daemon;
+
+use crate::build::{Told, connect, context, run, spec, start, until_logged};
+
+#[tokio::test]
+async fn a_killed_daemon_ends_the_build_and_later_calls_at_once() {
+    let mut daemon = Daemon::start();
+    let client = connect(&daemon).await;
+    let context = context(&run("echo started; while true; do :; done"));
+    let (running, mut updates) = start(&client, spec(context.path()), Cancel::new());
+    until_logged(&mut updates, &mut Told::default(), "started").await;
+    let begin = Instant::now();
+    daemon.kill();
+    let error = running.await.unwrap().unwrap_err();
+    assert!(begin.elapsed() < Duration::from_secs(5));
+    let SolveError::Lost { how } = error else {
+        panic!("{error:?}");
+    };
+    assert!(["eof", "reset"].contains(&how.word()), "{how:?}");
+    let later = client.workers().await.unwrap_err();
+    assert!(matches!(later, RpcError::Lost { how: again, .. } if again == how));
+}
+
+#[tokio::test]
+async fn a_daemon_that_goes_silent_ends_the_build_within_30_s() {
+    let daemon = Daemon::start();
+    let client = connect(&daemon).await;
+    let context = context(&run("echo started; while true; do :; done"));
+    let (running, mut updates) = start(&client, spec(context.path()), Cancel::new());
+    until_logged(&mut updates, &mut Told::default(), "started").await;
+    let begin = Instant::now();
+    daemon.freeze(true);
+    let error = running.await.unwrap().unwrap_err();
+    assert!(begin.elapsed() < Duration::from_secs(30));
+    assert!(matches!(error, SolveError::Lost { how } if how.word() == "silent"));
+}
+
+#[tokio::test]
+async fn a_silent_step_on_a_live_daemon_is_waited_for() {
+    let daemon = Daemon::start();
+    let client = connect(&daemon).await;
+    let context = context("FROM scratch\nCOPY busybox /bin/sh\nCOPY busybox /bin/sleep\nRUN sleep 32\n");
+    let (running, _updates) = start(&client, spec(context.path()), Cancel::new());
+    running.await.unwrap().unwrap();
+}

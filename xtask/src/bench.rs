@@ -1,0 +1,188 @@
+//! `cargo xtask bench`: bkhost beside buildx and buildctl, on one machine, in one run.
+//!
+//! Everything lies in memory (tmpfs), the programs take turns, and medians count. It is a measurement, not a test: the
+//! aims are printed beside what was measured.
+
+mod arena;
+mod measure;
+mod report;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::bench::arena::Arena;
+use crate::bench::measure::{Figures, Subject};
+use crate::bench::report::Row;
+use crate::drivers::{self, Which};
+use crate::failure::{Failure, Result};
+use crate::packages::{self, Needed};
+use crate::place::Place;
+use crate::{engines, guest, inputs, process};
+
+/// Fewer runs say little on a machine that does other things as well.
+const LEAST_RUNS: usize = 7;
+/// How many runs are made when nothing is said.
+pub const USUAL_RUNS: usize = 15;
+const BUILDERS: usize = 5;
+
+/// Measures and writes `report.md`, `results.json` and `chart.svg` to `<target>/bench`.
+pub fn run(place: &Place, runs: usize) -> Result {
+    if runs < LEAST_RUNS {
+        return Err(Failure::new(format!("A median of {runs} runs says too little"))
+            .hint(format!("Take at least {LEAST_RUNS}")));
+    }
+    packages::install(&[Needed {
+        package: "time",
+        proof: "/usr/bin/time",
+    }])?;
+    engines::install(place, &[&engines::BUILDKIT, &engines::RUNC, &engines::BUILDX])?;
+    drivers::build(place, Which::Shipped)?;
+    let arena = Arena::open(place, release_host(place)?)?;
+    arena.make_builders(BUILDERS)?;
+    let mut rows = Vec::new();
+    for case in cases() {
+        eprintln!("==> {}", case.name);
+        let subjects: Vec<Subject> = case.words.iter().map(|words| arena.subject(words)).collect();
+        let figures = measure::alternating(&subjects, runs)?;
+        rows.extend(case.rows(&figures));
+    }
+    write(place, &rows, runs)
+}
+
+/// The same work, done by several programs; bkhost is the first.
+struct Case {
+    name: &'static str,
+    words: &'static [&'static [&'static str]],
+    aims: &'static [Aim],
+}
+
+/// How much of another's time and memory bkhost may take.
+struct Aim {
+    against: usize,
+    wall: f64,
+    memory: Option<f64>,
+}
+
+/// `{…}` is filled in by the arena.
+fn cases() -> [Case; 3] {
+    const NO_OP: &[&[&str]] = &[
+        &[
+            "bkhost",
+            "build",
+            "--builder",
+            "b1",
+            "--progress",
+            "plain",
+            "{context}",
+        ],
+        &[
+            "buildctl",
+            "--addr",
+            "{address}",
+            "build",
+            "--progress",
+            "plain",
+            "--frontend",
+            "dockerfile.v0",
+            "--local",
+            "context={context}",
+            "--local",
+            "dockerfile={context}",
+        ],
+        &[
+            "buildx",
+            "build",
+            "--builder",
+            "b1",
+            "--progress",
+            "plain",
+            "{context}",
+        ],
+    ];
+    [
+        Case {
+            name: "version",
+            words: &[&["bkhost", "version"], &["buildx", "version"]],
+            aims: &[Aim {
+                against: 1,
+                wall: 0.15,
+                memory: Some(0.35),
+            }],
+        },
+        Case {
+            name: "ls, five builders",
+            words: &[&["bkhost", "ls"], &["buildx", "ls"]],
+            aims: &[Aim {
+                against: 1,
+                wall: 0.3,
+                memory: Some(0.35),
+            }],
+        },
+        Case {
+            name: "build, nothing to do",
+            words: NO_OP,
+            aims: &[Aim {
+                against: 1,
+                wall: 1.0,
+                memory: None,
+            }],
+        },
+    ]
+}
+
+impl Case {
+    fn rows(&self, figures: &[Figures]) -> Vec<Row> {
+        let Some(own) = figures.first() else {
+            return Vec::new();
+        };
+        let programs = self.words.iter().filter_map(|words| words.first());
+        let with_figures = programs.zip(figures).enumerate();
+        let row = |(index, (program, figures)): (usize, (&&str, &Figures))| {
+            let aim = self.aims.iter().find(|aim| aim.against == index);
+            Row {
+                case: self.name,
+                program: (*program).to_owned(),
+                figures: figures.clone(),
+                own: own.clone(),
+                wall_aim: aim.map(|aim| aim.wall),
+                memory_aim: aim.and_then(|aim| aim.memory),
+            }
+        };
+        with_figures.map(row).collect()
+    }
+}
+
+fn release_host(place: &Place) -> Result<PathBuf> {
+    eprintln!("==> Compiling bkhost for release");
+    let mut build = guest::cargo();
+    build
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "--package",
+            "bkhost",
+            "--bin",
+            "bkhost",
+        ])
+        .current_dir(&place.root);
+    process::run(build.env("BKHOST_DRIVERS_DIR", place.drivers()))?;
+    Ok(place.target.join("release/bkhost"))
+}
+
+fn write(place: &Place, rows: &[Row], runs: usize) -> Result {
+    let folder = place.target.join("bench");
+    let machine = process::output(Command::new("uname").args(["-sr"])).unwrap_or_default();
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let heading =
+        format!("Medians of {runs} runs that took turns, in memory (tmpfs), {cores} cores, {machine}.");
+    let markdown = report::markdown(&heading, rows);
+    inputs::write(&folder.join("report.md"), markdown.as_bytes())?;
+    inputs::write(
+        &folder.join("results.json"),
+        report::json(&heading, rows).as_bytes(),
+    )?;
+    inputs::write(&folder.join("chart.svg"), report::svg(rows).as_bytes())?;
+    println!("{markdown}\nAlso as JSON and as a chart in {}", folder.display());
+    Ok(())
+}

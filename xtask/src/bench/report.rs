@@ -1,0 +1,207 @@
+//! Shows what was measured: a table, data for machines, a chart.
+
+use std::fmt::Write as _;
+
+use crate::bench::measure::Figures;
+
+/// One program in one case.
+#[derive(Debug, Clone)]
+pub struct Row {
+    pub case: &'static str,
+    pub program: String,
+    pub figures: Figures,
+    /// bkhost's figures in the same case.
+    pub own: Figures,
+    /// How much of this program's time bkhost aims to take at most.
+    pub wall_aim: Option<f64>,
+    /// The same for its memory.
+    pub memory_aim: Option<f64>,
+}
+
+impl Row {
+    fn wall_ratio(&self) -> f64 {
+        self.own.wall_ms() / self.figures.wall_ms()
+    }
+
+    fn memory_ratio(&self) -> f64 {
+        self.own.memory_mib() / self.figures.memory_mib()
+    }
+}
+
+/// A Markdown table. The ratios are bkhost's share of the other program's time and memory.
+pub fn markdown(heading: &str, rows: &[Row]) -> String {
+    let mut text = format!("# Benchmarks\n\n{heading}\n\n");
+    text.push_str("| case | program | median | range | peak memory | bkhost's time | bkhost's memory |\n|---|---|---|---|---|---|---|\n");
+    for row in rows {
+        let (least, most) = row.figures.range_ms();
+        let _ = writeln!(
+            text,
+            "| {} | {} | {:.1} ms | {least:.1}–{most:.1} | {:.1} MiB | {} | {} |",
+            row.case,
+            row.program,
+            row.figures.wall_ms(),
+            row.figures.memory_mib(),
+            share(row, row.wall_ratio(), row.wall_aim),
+            share(row, row.memory_ratio(), row.memory_aim),
+        );
+    }
+    text
+}
+
+fn share(row: &Row, ratio: f64, aim: Option<f64>) -> String {
+    match aim {
+        _ if row.program == "bkhost" => String::new(),
+        None => format!("{ratio:.2}×"),
+        Some(aim) if ratio <= aim => format!("{ratio:.2}× (aim {aim:.2}×)"),
+        Some(aim) => format!("**{ratio:.2}×** (aim {aim:.2}× missed)"),
+    }
+}
+
+/// Every single measurement, in milliseconds and KiB.
+pub fn json(heading: &str, rows: &[Row]) -> String {
+    let rows: Vec<String> = rows.iter().map(json_row).collect();
+    format!(
+        "{{\n  \"heading\": {heading:?},\n  \"rows\": [\n{}\n  ]\n}}\n",
+        rows.join(",\n")
+    )
+}
+
+fn json_row(row: &Row) -> String {
+    let wall: Vec<String> = row
+        .figures
+        .wall
+        .iter()
+        .map(|wall| format!("{:.3}", wall.as_secs_f64() * 1000.0))
+        .collect();
+    let memory: Vec<String> = row.figures.memory.iter().map(u64::to_string).collect();
+    format!(
+        "    {{\"case\": {:?}, \"program\": {:?}, \"wall_ms\": [{}], \"memory_kib\": [{}], \"wall_ratio\": {:.4}, \"memory_ratio\": {:.4}}}",
+        row.case,
+        row.program,
+        wall.join(", "),
+        memory.join(", "),
+        row.wall_ratio(),
+        row.memory_ratio(),
+    )
+}
+
+const BAR_HEIGHT: f64 = 18.0;
+const BAR_SPACE: f64 = 320.0;
+const LABEL_SPACE: f64 = 230.0;
+
+/// Two columns of bars, time and memory; in each case the largest fills its column.
+pub fn svg(rows: &[Row]) -> String {
+    // There are a few rows: the conversion is exact.
+    let height = 40.0 + rows.len() as f64 * (BAR_HEIGHT + 8.0) + 10.0;
+    let width = LABEL_SPACE + 2.0 * (BAR_SPACE + 90.0);
+    let mut text = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" font-family=\"sans-serif\" font-size=\"12\">\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
+    );
+    let columns = [
+        (LABEL_SPACE, "median time"),
+        (LABEL_SPACE + BAR_SPACE + 90.0, "peak memory"),
+    ];
+    for (x, title) in columns {
+        let _ = writeln!(
+            text,
+            "<text x=\"{x}\" y=\"20\" font-weight=\"bold\">{title}</text>"
+        );
+    }
+    for (index, row) in rows.iter().enumerate() {
+        let y = 32.0 + index as f64 * (BAR_HEIGHT + 8.0);
+        let label = format!("{} · {}", row.case, row.program);
+        let _ = writeln!(text, "<text x=\"8\" y=\"{:.0}\">{label}</text>", y + 13.0);
+        let alike = || rows.iter().filter(|other| other.case == row.case);
+        let wall = row.figures.wall_ms() / alike().map(|other| other.figures.wall_ms()).fold(0.0, f64::max);
+        let memory = row.figures.memory_mib()
+            / alike()
+                .map(|other| other.figures.memory_mib())
+                .fold(0.0, f64::max);
+        let bars = [
+            (wall, format!("{:.1} ms", row.figures.wall_ms())),
+            (memory, format!("{:.1} MiB", row.figures.memory_mib())),
+        ];
+        for ((x, _), (share, words)) in columns.iter().zip(bars) {
+            bar(
+                &mut text,
+                *x,
+                y,
+                share * BAR_SPACE,
+                &words,
+                row.program == "bkhost",
+            );
+        }
+    }
+    text.push_str("</svg>\n");
+    text
+}
+
+fn bar(text: &mut String, x: f64, y: f64, length: f64, words: &str, own: bool) {
+    let colour = if own { "#2563eb" } else { "#9ca3af" };
+    let _ = writeln!(
+        text,
+        "<rect x=\"{x}\" y=\"{y}\" width=\"{length:.1}\" height=\"{BAR_HEIGHT}\" fill=\"{colour}\"/>"
+    );
+    let _ = writeln!(
+        text,
+        "<text x=\"{:.1}\" y=\"{:.0}\">{words}</text>",
+        x + length + 6.0,
+        y + 13.0
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn row(program: &str, own: u64, other: u64, aim: Option<f64>) -> Row {
+        let figures = |ms| Figures {
+            wall: vec![Duration::from_millis(ms)],
+            memory: vec![ms * 1024],
+        };
+        Row {
+            case: "version",
+            program: program.into(),
+            figures: figures(other),
+            own: figures(own),
+            wall_aim: aim,
+            memory_aim: None,
+        }
+    }
+
+    #[test]
+    fn a_missed_aim_is_said() {
+        let rows = [
+            row("bkhost", 2, 2, None),
+            row("buildx", 2, 10, Some(0.15)),
+            row("buildctl", 2, 10, Some(0.5)),
+        ];
+        let text = markdown("heading", &rows);
+        assert!(text.contains("**0.20×** (aim 0.15× missed)"), "{text}");
+        assert!(text.contains("| 0.20× (aim 0.50×) | 0.20× |"), "{text}");
+        assert!(
+            text.contains("| version | bkhost | 2.0 ms | 2.0–2.0 | 2.0 MiB |  |  |"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn the_longest_bar_fills_its_column() {
+        let text = svg(&[row("bkhost", 2, 2, None), row("buildx", 2, 4, None)]);
+        assert!(
+            text.contains("width=\"320.0\"") && text.contains("width=\"160.0\""),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn every_measurement_is_in_the_data() {
+        let text = json("a \"heading\"", &[row("buildx", 2, 4, None)]);
+        assert!(
+            text.contains(r#""heading": "a \"heading\"""#) && text.contains("\"wall_ms\": [4.000]"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,226 @@
+//! `cargo xtask demo`: one real build from nothing, and a look at what it left.
+
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use crate::drivers::{self, Which};
+use crate::failure::{Failure, Result};
+use crate::packages::{self, Needed};
+use crate::place::Place;
+use crate::{engines, guest, images, inputs, process};
+
+const EXAMPLE: &str = "examples/hello";
+const SOCKET: &str = "/run/buildkit/buildkitd.sock";
+const TEXT: &str = "three words\nhere";
+const COUNTED: &str = "1 lines, 3 words, 16 bytes";
+
+/// Builds the example with bkhost and checks what came out.
+pub fn run(place: &Place) -> Result {
+    drivers::build(place, Which::Shipped)?;
+    let bkhost = compile_host(place)?;
+    let daemon = Daemon::get(place)?;
+    let demo = Demo::prepare(place)?;
+    let mut build = demo.command(&bkhost, &daemon);
+    eprintln!("==> {}", process::shown(&build));
+    let started = Instant::now();
+    process::run(&mut build)?;
+    let took = started.elapsed().as_secs_f64();
+    demo.check()?;
+    println!("\n{EXAMPLE} was built in {took:.2} s {}.\n", daemon.words());
+    demo.print_results();
+    Ok(())
+}
+
+fn compile_host(place: &Place) -> Result<PathBuf> {
+    let mut build = guest::cargo();
+    build
+        .args(["build", "--quiet", "--package", "bkhost", "--bin", "bkhost"])
+        .current_dir(&place.root);
+    process::run(build.env("BKHOST_DRIVERS_DIR", place.drivers()))?;
+    Ok(place.target.join("debug/bkhost"))
+}
+
+/// Where the daemon comes from.
+enum Daemon {
+    /// One that runs already.
+    Running(String),
+    /// One that bkhost boots, found on `PATH` or in its cache folder.
+    Booted,
+}
+
+impl Daemon {
+    fn get(place: &Place) -> Result<Self> {
+        if let Some(address) = std::env::var("BUILDKIT_HOST")
+            .ok()
+            .filter(|address| !address.is_empty())
+        {
+            return Ok(Self::Running(address));
+        }
+        if std::os::unix::net::UnixStream::connect(SOCKET).is_ok() {
+            return Ok(Self::Running(format!("unix://{SOCKET}")));
+        }
+        let rootless = !process::is_root();
+        let mut needed = vec!["buildkitd", "runc"];
+        let mut wanted = vec![&engines::BUILDKIT, &engines::RUNC];
+        if rootless {
+            packages::install(&[Needed {
+                package: "uidmap",
+                proof: "newuidmap",
+            }])?;
+            needed.push("rootlesskit");
+            wanted.push(&engines::ROOTLESSKIT);
+        }
+        if needed.iter().any(|program| process::on_path(program).is_none()) {
+            engines::install(place, &wanted)?;
+            engines::offer(place, &wanted)?;
+        }
+        Ok(Self::Booted)
+    }
+
+    fn words(&self) -> String {
+        match self {
+            Self::Running(address) => format!("by the daemon at {address}"),
+            Self::Booted => {
+                "by a buildkitd that bkhost's `process` driver keeps; it stops by itself when idle".to_owned()
+            }
+        }
+    }
+}
+
+/// The demo's files.
+struct Demo {
+    root: PathBuf,
+    key: PathBuf,
+    folder: PathBuf,
+    image: PathBuf,
+}
+
+impl Demo {
+    fn prepare(place: &Place) -> Result<Self> {
+        let own = place.target.join("demo");
+        let demo = Self {
+            root: place.root.clone(),
+            key: own.join("signing-key"),
+            folder: own.join("result"),
+            image: own.join("hello.tar"),
+        };
+        inputs::make_folder(&own)?;
+        inputs::remove(&demo.folder)?;
+        inputs::remove(&demo.image)?;
+        if !demo.key.is_file() {
+            inputs::write(&demo.key, random_key()?.as_bytes())?;
+        }
+        demo.place_base(&images::compiler(place)?)?;
+        Ok(demo)
+    }
+
+    /// Puts the base beside the Dockerfile; one that is the same stays, so that the daemon's cache holds.
+    fn place_base(&self, archive: &Path) -> Result {
+        let base = self.root.join(EXAMPLE).join("base.tar.gz");
+        let content = fs::read(archive).map_err(|cause| Failure::io("read", archive, &cause))?;
+        if fs::read(&base).is_ok_and(|old| old == content) {
+            return Ok(());
+        }
+        inputs::write(&base, &content)
+    }
+
+    fn command(&self, bkhost: &Path, daemon: &Daemon) -> Command {
+        let mut command = Command::new(bkhost);
+        command.arg("build").current_dir(&self.root);
+        match daemon {
+            Daemon::Running(address) => command.env("BUILDKIT_HOST", address),
+            Daemon::Booted => command.args(["--builder", "local"]),
+        };
+        command
+            .arg("--secret")
+            .arg(format!("id=signing-key,src={}", self.key.display()));
+        command
+            .arg("--output")
+            .arg(format!("type=local,dest={}", self.folder.display()));
+        command
+            .arg("--output")
+            .arg(format!("type=oci,dest={}", self.image.display()));
+        command.arg(EXAMPLE);
+        command
+    }
+
+    fn check(&self) -> Result {
+        let program = self.folder.join("bin/hello");
+        let said = process::output(Command::new(&program).arg(TEXT))?;
+        expect(
+            said == COUNTED,
+            &format!("`{}` said `{said}` instead of `{COUNTED}`", program.display()),
+        )?;
+        let tests = self.read("share/hello/tests.txt")?;
+        expect(
+            tests.lines().count() > 0 && tests.lines().all(|line| line.starts_with("ok: ")),
+            "The test stage's report is not all well",
+        )?;
+        let signature = self.read("share/hello/hello.signature")?;
+        expect(
+            signature.trim() == self.signature(&program)?,
+            "The signature was not made with the secret",
+        )?;
+        let names = process::output(Command::new("tar").arg("--list").arg("--file").arg(&self.image))?;
+        let complete = ["index.json", "oci-layout"]
+            .iter()
+            .all(|wanted| names.lines().any(|name| name == *wanted));
+        expect(complete, &format!("`{}` is no OCI image", self.image.display()))
+    }
+
+    fn read(&self, name: &str) -> Result<String> {
+        let path = self.folder.join(name);
+        fs::read_to_string(&path).map_err(|cause| Failure::io("read", &path, &cause))
+    }
+
+    /// What the Dockerfile computes from the secret and the program.
+    fn signature(&self, program: &Path) -> Result<String> {
+        let script = "cat \"$1\" \"$2\" | sha256sum | cut -d' ' -f1";
+        process::output(
+            Command::new("sh")
+                .args(["-c", script, "sh"])
+                .arg(&self.key)
+                .arg(program),
+        )
+    }
+
+    fn print_results(&self) {
+        println!("  {}", self.shown(&self.folder));
+        println!(
+            "      a local folder: `bin/hello \"some text\"` counts its words; `share/hello/` has the test stage's"
+        );
+        println!("      report and a signature made with the secret");
+        println!("  {}", self.shown(&self.image));
+        println!("      the same as an OCI image");
+        println!("\nRun the task again to see every step CACHED.");
+    }
+
+    fn shown(&self, path: &Path) -> String {
+        path.strip_prefix(&self.root)
+            .unwrap_or(path)
+            .display()
+            .to_string()
+    }
+}
+
+fn expect(holds: bool, otherwise: &str) -> Result {
+    if holds {
+        Ok(())
+    } else {
+        Err(Failure::new(format!(
+            "The build succeeded, but its result is wrong: {otherwise}"
+        )))
+    }
+}
+
+fn random_key() -> Result<String> {
+    let source = Path::new("/dev/urandom");
+    let mut bytes = [0; 16];
+    fs::File::open(source)
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .map_err(|cause| Failure::io("read", source, &cause))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
