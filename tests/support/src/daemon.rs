@@ -1,48 +1,19 @@
-//! A real `buildkitd` for one test, in a folder of its own.
+//! A real `buildkitd` for tests, in a folder of its own.
 
-use std::ffi::OsString;
-use std::fs::File;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::sync::{Arc, Mutex, Weak};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
-/// Longest wait for a daemon to listen. Two cores shared with other tests need it.
-const START_LIMIT: Duration = Duration::from_secs(60);
-/// Longest wait for a daemon to end by itself.
-const STOP_LIMIT: Duration = Duration::from_secs(20);
-
-/// The program `name` that `cargo xtask test` builds, from `BKHOST_TEST_ENGINES` or the user's cache.
-///
-/// # Panics
-///
-/// When it is not there.
-pub fn program(name: &str) -> PathBuf {
-    let path = engines().join(name);
-    assert!(
-        path.is_file(),
-        "`{}` is missing: run `cargo xtask test`",
-        path.display()
-    );
-    path
-}
-
-fn engines() -> PathBuf {
-    if let Some(folder) = std::env::var_os("BKHOST_TEST_ENGINES") {
-        return folder.into();
-    }
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default());
-    cache
-        .unwrap_or_else(|| home().join(".cache"))
-        .join("bkhost/engines/bin")
-}
+use crate::certificates::Certificates;
+use crate::provided::program;
+use crate::server::{Server, free_port, listens, path};
 
 /// A running daemon. It is stopped, and its folder removed, on drop.
 pub struct Daemon {
-    child: Child,
+    server: Server,
     folder: tempfile::TempDir,
 }
 
@@ -56,48 +27,77 @@ impl Daemon {
         Self::start_with(&[])
     }
 
+    /// A daemon that tests share: the one that another test uses at this moment, or a new one.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start, with its log.
+    pub fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Daemon>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(daemon) = shared.upgrade() {
+            return daemon;
+        }
+        let daemon = Arc::new(Self::start());
+        *shared = Arc::downgrade(&daemon);
+        daemon
+    }
+
     /// Starts a daemon with more arguments.
     ///
     /// # Panics
     ///
     /// When it does not start, with its log.
     pub fn start_with(arguments: &[&str]) -> Self {
+        let mut daemon = Self::launch(arguments);
+        let socket = daemon.socket();
+        daemon.server.wait_until(|| UnixStream::connect(&socket).is_ok());
+        daemon
+    }
+
+    /// Starts a daemon that also listens on the loopback interface, with mutual TLS. Gives its `tcp://` address.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start, with its log.
+    pub fn start_with_tls(certificates: &Certificates) -> (Self, String) {
+        let port = free_port();
+        let address = format!("tcp://127.0.0.1:{port}");
+        let file = |name| certificates.file(name).display().to_string();
+        let mut daemon = Self::launch(&[
+            "--addr",
+            &address,
+            "--tlscacert",
+            &file("ca.pem"),
+            "--tlscert",
+            &file("server.pem"),
+            "--tlskey",
+            &file("server-key.pem"),
+        ]);
+        daemon.server.wait_until(|| listens(port));
+        (daemon, address)
+    }
+
+    fn launch(arguments: &[&str]) -> Self {
         // Short, because the path of a socket may have 108 bytes.
         let folder = tempfile::Builder::new().prefix("bkd").tempdir().unwrap();
-        let log = File::create(folder.path().join("log")).unwrap();
-        let child = Command::new(program("buildkitd"))
+        let mut command = Command::new(program("buildkitd"));
+        command
             .arg("--root")
             .arg(folder.path().join("root"))
             .arg("--addr")
             .arg(address(folder.path()))
             // It looks for runc there, whatever it is told.
-            .env("PATH", path_with(&engines()))
+            .env("PATH", path())
             .args([
                 "--oci-worker-binary=runc",
                 "--oci-worker-net=host",
                 "--containerd-worker=false",
             ])
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let mut daemon = Self { child, folder };
-        daemon.wait_until_it_listens();
-        daemon
-    }
-
-    fn wait_until_it_listens(&mut self) {
-        let start = Instant::now();
-        while UnixStream::connect(self.socket()).is_err() {
-            let ended = self.child.try_wait().unwrap();
-            assert!(
-                ended.is_none() && start.elapsed() < START_LIMIT,
-                "buildkitd did not start ({ended:?}):\n{}",
-                self.log()
-            );
-            std::thread::sleep(Duration::from_millis(20));
+            .args(arguments);
+        Self {
+            server: Server::start(command, &folder.path().join("log")),
+            folder,
         }
     }
 
@@ -118,60 +118,24 @@ impl Daemon {
 
     /// What it has logged so far.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+        self.server.log()
     }
 
     /// Its process id.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.server.pid()
     }
 
     /// Kills it without a warning, as a machine that goes away would.
     pub fn kill(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.server.kill();
     }
 
     /// Stops it where it stands, so that it keeps its connections and says nothing, or lets it go on.
     pub fn freeze(&self, frozen: bool) {
-        self.signal(if frozen { Signal::STOP } else { Signal::CONT });
+        self.server
+            .signal(if frozen { Signal::STOP } else { Signal::CONT });
     }
-
-    fn signal(&self, signal: Signal) {
-        if let Some(pid) = Pid::from_raw(self.child.id() as i32) {
-            let _ = kill_process(pid, signal);
-        }
-    }
-
-    /// Asks it to end, and waits.
-    fn stop(&mut self) {
-        self.signal(Signal::TERM);
-        let start = Instant::now();
-        while matches!(self.child.try_wait(), Ok(None)) {
-            if start.elapsed() > STOP_LIMIT {
-                return self.kill();
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        self.freeze(false);
-        if std::thread::panicking() {
-            eprintln!("log of buildkitd:\n{}", self.log());
-        }
-        if matches!(self.child.try_wait(), Ok(None)) {
-            self.stop();
-        }
-    }
-}
-
-fn path_with(first: &Path) -> OsString {
-    let rest = std::env::var_os("PATH").unwrap_or_default();
-    let folders = [first.to_owned()].into_iter().chain(std::env::split_paths(&rest));
-    std::env::join_paths(folders).unwrap()
 }
 
 fn address(folder: &Path) -> String {
