@@ -7,4 +7,6 @@ pub mod error;
 pub(crate) mod fake;
 pub mod liveness;
 pub mod peer;
+pub mod helper_program;
 pub mod pipe;
+pub mod tls;

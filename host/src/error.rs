@@ -128,7 +128,7 @@ impl CommandError {
         let mut cause = StdError::source(self);
         while let Some(error) = cause {
             let text = error.to_string();
-            if !line.ends_with(&text) {
+            if !text.is_empty() && !line.ends_with(&text) {
                 line.push_str(": ");
                 line.push_str(&text);
             }
@@ -166,4 +166,92 @@ impl From<crate::fs::FileError> for CommandError {
             None => base,
         }
     }
+}
+
+impl CommandError {
+    /// Says the failure on stderr: what comes before it, `ERROR: …`, then a `hint: …` line for each way out.
+    pub fn report(&self, ui: &crate::ui::Ui) {
+        for block in &self.preface {
+            ui.say(block.trim_end());
+        }
+        ui.say(format!("ERROR: {}", self.line()));
+        for hint in &self.hints {
+            ui.say(format!("hint: {hint}"));
+        }
+    }
+}
+
+impl From<crate::driver::node::DriverError> for CommandError {
+    fn from(error: crate::driver::node::DriverError) -> Self {
+        use crate::driver::node::DriverErrorKind as Kind;
+        let kind = match error.kind {
+            Kind::Cancelled => ErrorKind::Cancelled,
+            Kind::InvalidConfig => ErrorKind::User,
+            _ => ErrorKind::Driver,
+        };
+        let mut command = Self::new(kind, error.message);
+        command.hints.extend(error.hint);
+        for (name, value) in error.details {
+            command = command.with_preface(format!("{name}: {value}"));
+        }
+        command
+    }
+}
+
+impl From<crate::store::StoreError> for CommandError {
+    fn from(error: crate::store::StoreError) -> Self {
+        use crate::store::StoreError;
+        match error {
+            StoreError::File(error) => error.into(),
+            StoreError::Broken { ref name, .. } => {
+                let hint =
+                    format!("`bkhost rm --keep-daemon {name}` forgets the builder, whatever is in its file");
+                Self::user(error.to_string())
+                    .with_source(error_source(&error))
+                    .with_hint(hint)
+            }
+            StoreError::Encode { .. } => Self::internal(error.to_string()).with_source(error_source(&error)),
+            StoreError::Changed { .. } => Self::user(error.to_string()).with_hint("Run the command again"),
+            StoreError::Name(name) => Self::user(name.to_string()),
+        }
+    }
+}
+
+impl From<crate::store::docker::contexts::ContextError> for CommandError {
+    fn from(error: crate::store::docker::contexts::ContextError) -> Self {
+        Self::user(error.to_string()).with_source(error_source(&error))
+    }
+}
+
+impl From<crate::store::update::UpdateError> for CommandError {
+    fn from(error: crate::store::update::UpdateError) -> Self {
+        Self::user(error.to_string())
+    }
+}
+
+impl From<crate::store::name::InvalidName> for CommandError {
+    fn from(error: crate::store::name::InvalidName) -> Self {
+        Self::user(error.to_string())
+    }
+}
+
+impl From<crate::store::daemon_config::ConfigError> for CommandError {
+    fn from(error: crate::store::daemon_config::ConfigError) -> Self {
+        let base = Self::user(error.to_string());
+        match StdError::source(&error) {
+            Some(source) => base.with_source(source.to_string()),
+            None => base,
+        }
+    }
+}
+
+/// The causes of an error as one text, so that an error which is not `Sync` or `'static` elsewhere can be passed on.
+fn error_source(error: &dyn StdError) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        texts.push(error.to_string());
+        cause = error.source();
+    }
+    texts.join(": ")
 }

@@ -12,6 +12,7 @@
 pub mod cli;
 pub mod store;
 pub mod driver;
+pub mod acquire;
 pub mod connect;
 pub mod plan;
 pub mod buildkit;
@@ -20,4 +21,7 @@ pub mod output;
 
 pub mod error;
 pub mod fs;
+pub mod git;
+pub mod platform;
+pub mod keeper;
 pub mod ui;

@@ -1,3 +1,28 @@
 //! The `bkhost` program: parse, run, exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+use bkhost::cli;
+use bkhost::cli::env_vars::{DEBUG, Environment, NO_COLOR};
+use bkhost::cli::machine;
+use bkhost::driver::catalog::Catalog;
+use bkhost::keeper;
+use bkhost::ui::Ui;
+
+fn main() -> ExitCode {
+    // First of all: the keeper closes whatever is open.
+    if let Some(code) = keeper::main(std::env::args_os().skip(1), machine::active_builds()) {
+        return code;
+    }
+    let environment = Environment::of_process();
+    let arguments: Vec<String> = std::env::args_os()
+        .skip(1)
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect();
+    let ui = Ui::stdio(
+        environment.get(NO_COLOR).is_some(),
+        environment.get(DEBUG).is_some(),
+    );
+    let drivers = Catalog::new(machine::of(&environment));
+    ExitCode::from(cli::run(&arguments, &environment, &ui, &drivers))
+}

@@ -1,1 +1,5 @@
 //! What the user keeps: image ids, metadata files and exported results.
+
+pub mod image_id;
+pub mod metadata;
+pub mod provenance;

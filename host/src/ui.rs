@@ -1,6 +1,6 @@
 //! The one door to the terminal: stdout is data, stderr is talk.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Where a command's output goes. Cheap to clone.
@@ -83,6 +83,14 @@ impl Ui {
                 let _ = writeln!(inner.err, "{line}");
             }
         }
+    }
+
+    /// Asks a question that is answered with `y` or `Y`; everything else, the end of the input included, is no.
+    pub fn confirm(&self, question: &str) -> io::Result<bool> {
+        self.out(format!("{question} [y/N] "))?;
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer)?;
+        Ok(matches!(answer.trim_end_matches(['\r', '\n']), "y" | "Y"))
     }
 
     /// A warning in the form that buildx users match on.

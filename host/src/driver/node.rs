@@ -170,6 +170,12 @@ pub struct Loss {
     pub lost: SystemTime,
     /// `eof`, `reset`, `silent`, `goaway`, or another word.
     pub how: String,
+    /// Exit status of the helper program behind the connection, if there was one and it has ended.
+    pub exit_status: Option<i32>,
+    /// The last of what that program wrote to stderr; may be empty.
+    pub stderr_tail: String,
+    /// Where looking for the reason is shown, and how long it may take.
+    pub request: DialRequest,
 }
 
 /// What a driver found out about a loss.

@@ -1,0 +1,147 @@
+//! How a daemon ended, in words.
+
+use std::time::Duration;
+
+use bkhost_driver::process::{Daemon, End};
+use bkhost_driver::{Error, ErrorKind, Finding, Loss, Result, timer, wait_any};
+
+/// Lines of the log that are shown.
+const LINES: u32 = 20;
+/// A connection ends before its daemon's process does: how long that may take.
+const AFTERMATH: Duration = Duration::from_secs(2);
+/// What buildkitd says when another one has its state folder.
+const LOCKED_ROOT: &str = "could not lock";
+
+/// How it ended: `stopped for being idle`, `was killed by SIGKILL`, `exited with code 1`.
+pub fn end_words(end: &End) -> String {
+    match end.reason() {
+        "idle" => "stopped for being idle".to_owned(),
+        "stopped" => "was stopped".to_owned(),
+        _ => end.words(),
+    }
+}
+
+/// A daemon that ended before it listened.
+pub fn early_end(daemon: &Daemon) -> Error {
+    let log = daemon.log_tail(LINES);
+    let end = daemon.end();
+    let words = end.as_ref().map_or("ended".to_owned(), end_words);
+    let error = match log.contains(LOCKED_ROOT) {
+        true => Error::new(
+            ErrorKind::Conflict,
+            "Another buildkitd uses the same state folder",
+        )
+        .with_hint("Stop it, or give this builder a folder of its own with the driver option `root`"),
+        false => {
+            let error = Error::new(
+                ErrorKind::Other,
+                format!("`buildkitd` {words} before it listened"),
+            );
+            with_log_hint(error, daemon)
+        }
+    };
+    let facts = end.iter().flat_map(shown_facts);
+    let error = facts.fold(error, |error, (key, value)| error.with_detail(key, value));
+    with_log(error, log)
+}
+
+/// A daemon that runs and does not listen.
+pub fn too_slow(daemon: &Daemon) -> Error {
+    let words = format!("`buildkitd` (pid {}) does not listen yet", daemon.pid());
+    let error = Error::new(ErrorKind::TimedOut, words);
+    let error = match daemon.attribute("log") {
+        Some(path) => error.with_hint(format!(
+            "Its log is `{path}`; the driver option `timeout` lets it take longer"
+        )),
+        None => error.with_hint("The driver option `timeout` lets it take longer"),
+    };
+    with_log(error, daemon.log_tail(LINES))
+}
+
+fn with_log_hint(error: Error, daemon: &Daemon) -> Error {
+    match daemon.attribute("log") {
+        Some(path) => error.with_hint(format!("Its log is `{path}`")),
+        None => error,
+    }
+}
+
+fn with_log(error: Error, log: String) -> Error {
+    match log.is_empty() {
+        true => error,
+        false => error.with_detail("log", log),
+    }
+}
+
+/// The facts of an end that others than this driver know what to do with.
+fn shown_facts(end: &End) -> Vec<(String, String)> {
+    let known = ["exit-code", "signal", "signal-name"];
+    end.facts()
+        .iter()
+        .filter(|(key, _)| known.contains(&key.as_str()))
+        .cloned()
+        .collect()
+}
+
+/// Why a connection to the daemon was lost.
+pub fn finding(daemon: Option<Daemon>, loss: &Loss) -> Result<Finding> {
+    let Some(daemon) = daemon else {
+        return Ok(Finding::new(
+            "unknown",
+            "Nothing is left of the daemon: the builder was removed",
+        ));
+    };
+    if daemon.started_at() > loss.opened_at {
+        let words = "The daemon was replaced by another one during the build";
+        return Ok(Finding::new("exited", words));
+    }
+    if daemon.is_running() && loss.how != "silent" {
+        let patience = timer(loss.step.time_left_or(AFTERMATH));
+        wait_any(&[&daemon.ended(), &patience, &loss.step.cancellation()]);
+    }
+    let finding = match daemon.end() {
+        Some(end) => ended(&daemon, &end),
+        None => still_there(&daemon, loss),
+    };
+    let log = daemon.log_tail(LINES);
+    Ok(match log.is_empty() {
+        true => finding,
+        false => finding.with_detail("log", log),
+    })
+}
+
+fn ended(daemon: &Daemon, end: &End) -> Finding {
+    let message = format!("`buildkitd` (pid {}) {}", daemon.pid(), end_words(end));
+    let signalled = end.fact("signal").is_some() || end.fact("signal-name").is_some();
+    let finding = match end.reason() {
+        "idle" => {
+            Finding::new("idle-stopped", message).with_hint("The driver option `idle-timeout` sets when")
+        }
+        "stopped" => Finding::new("stopped", message).with_hint("Somebody stopped or removed the builder"),
+        _ if signalled => Finding::new("killed", message),
+        _ => Finding::new("exited", message),
+    };
+    let finding = match end.fact("signal-name") {
+        Some("SIGKILL") if finding.word == "killed" => {
+            finding.with_hint("The kernel does this when memory runs out; its log (`dmesg`) would say so")
+        }
+        _ => finding,
+    };
+    let facts = shown_facts(end).into_iter();
+    facts.fold(finding, |finding, (key, value)| finding.with_detail(key, value))
+}
+
+fn still_there(daemon: &Daemon, loss: &Loss) -> Finding {
+    match loss.how.as_str() {
+        "silent" => Finding::new(
+            "node-silent",
+            format!("`buildkitd` (pid {}) runs, but does not answer", daemon.pid()),
+        ),
+        _ => Finding::new(
+            "unknown",
+            format!(
+                "`buildkitd` (pid {}) runs, but closed the connection",
+                daemon.pid()
+            ),
+        ),
+    }
+}

@@ -1,0 +1,168 @@
+//! The driver `remote`: connects to a BuildKit daemon that is managed elsewhere.
+//!
+//! Options, endpoints and messages are those of buildx's driver of that name; the option `timeout` and the schemes
+//! `podman-container` and `nerdctl-container` are its own.
+#![forbid(unsafe_code)]
+
+mod diagnosis;
+mod endpoint;
+mod options;
+mod target;
+
+use std::time::Duration;
+
+use bkhost_driver::{
+    Config, Connection, DialRequest, Driver, DriverInfo, Endpoint, Error, ErrorKind, Finding, Instance, Loss,
+    OptionInfo, Pair, Result, Retry, State, Status, Step, Worker,
+};
+
+use crate::options::Settings;
+use crate::target::Target;
+
+bkhost_driver::export!(Remote);
+
+/// The only instance of a node.
+const INSTANCE: &str = "default";
+/// How long one attempt to connect may take: longer than a lost packet and its first repetitions.
+const ATTEMPT: Duration = Duration::from_secs(5);
+
+/// An opened node.
+struct Remote {
+    target: Target,
+    settings: Settings,
+}
+
+impl Driver for Remote {
+    fn describe() -> DriverInfo {
+        let option = OptionInfo::new;
+        let endpoint = Endpoint::required(endpoint::SCHEMES).with_variable("BUILDKIT_HOST");
+        DriverInfo::new(
+            "Connects to a BuildKit daemon that is managed elsewhere",
+            endpoint,
+        )
+        .with_option(option(
+            "cacert",
+            "path",
+            "Absolute path of the CA certificates to trust",
+        ))
+        .with_option(option("cert", "path", "Absolute path of the client certificate"))
+        .with_option(option(
+            "key",
+            "path",
+            "Absolute path of the client certificate's key",
+        ))
+        .with_option(option(
+            "servername",
+            "string",
+            "Name to verify the server by; the endpoint's host without it",
+        ))
+        .with_option(
+            option(
+                "default-load",
+                "bool",
+                "Load images into the Docker Engine unless told otherwise",
+            )
+            .with_default("false"),
+        )
+        .with_option(option("timeout", "duration", "How long to wait for the daemon").with_default("20s"))
+        .with_optional("diagnose")
+        .with_extra("files", "false")
+        .with_extra("flags", "false")
+    }
+
+    fn open(config: Config) -> Result<Self> {
+        if !config.file_names().is_empty() {
+            return Err(Error::invalid_config(
+                "setting config file is not supported for remote driver",
+            ));
+        }
+        if !config.daemon_flags().is_empty() {
+            return Err(Error::invalid_config(
+                "setting buildkit flags is not supported for remote driver",
+            ));
+        }
+        let target = endpoint::parse(&config.endpoint())?;
+        let settings = options::read(&config, &target)?;
+        Ok(Self { target, settings })
+    }
+
+    /// A certificate that is refused, a peer that speaks something else, silence: these cannot tell whether the daemon
+    /// runs, so they stay errors.
+    fn status(&self) -> Result<Status> {
+        match self.connect(ATTEMPT) {
+            Ok(_) => Ok(Status::new(State::Running)),
+            Err(error) if self.is_nobody_there(&error) => {
+                Ok(Status::new(State::Inactive).with_detail(error.message()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn boot(&self, step: &Step<'_>) -> Result<()> {
+        step.run("waiting for connection", |part| {
+            let retry = Retry::new(part).within(self.settings.timeout);
+            let retry = retry.when(|error| error.is_transient() || self.is_nobody_there(error));
+            retry
+                .run(|deadline| self.connect(deadline.timeout(ATTEMPT)))
+                .map(drop)
+        })
+    }
+
+    /// Without a look at the daemon: this is called before every dial, which looks anyway.
+    fn instances(&self) -> Result<Vec<Instance>> {
+        Ok(vec![Instance::new(INSTANCE, State::Running)])
+    }
+
+    fn dial(&self, instance: &str, request: &DialRequest) -> Result<Connection> {
+        if instance != INSTANCE {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!("There is no instance `{instance}`"),
+            ));
+        }
+        if self.settings.tls.is_some() && self.target.is_helper() {
+            let words = format!(
+                "TLS options have no effect on `{}`: its helper encrypts by itself",
+                self.target.url()
+            );
+            bkhost_driver::log::warning(words);
+        }
+        let timeout = request.step.time_left_or(self.settings.timeout);
+        let mut connection = self.connect(timeout)?;
+        let authority = self.settings.server_name.as_deref().or(self.target.authority());
+        if let Some(authority) = authority {
+            connection.set_authority(authority)?;
+        }
+        Ok(connection)
+    }
+
+    fn abilities(&self, _workers: &[Worker]) -> Vec<Pair> {
+        vec![("default-load".to_owned(), self.settings.default_load.to_string())]
+    }
+
+    fn explain(&self, loss: &Loss) -> Result<Finding> {
+        let again = self.connect(loss.step.time_left_or(ATTEMPT));
+        Ok(diagnosis::finding(self.target.url(), loss, again.map(drop)))
+    }
+}
+
+impl Remote {
+    /// One attempt, TLS included; both together take no longer than `timeout`.
+    fn connect(&self, timeout: Duration) -> Result<Connection> {
+        let deadline = bkhost_driver::Deadline::within(timeout);
+        let connection = self.target.connect(timeout)?;
+        match &self.settings.tls {
+            Some(tls) if !self.target.is_helper() => connection.start_tls(tls, deadline.timeout(timeout)),
+            _ => Ok(connection),
+        }
+    }
+
+    /// Nobody listens. A socket file that is not there may still come; a host name that is not known will not.
+    fn is_nobody_there(&self, error: &Error) -> bool {
+        let missing = error.kind() == ErrorKind::NotFound && self.target.is_unix();
+        error.kind() == ErrorKind::Refused || missing
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,250 @@
+//! The driver against a scripted host.
+
+use bkhost_driver::testing::{Host, Listener, Script};
+
+use super::*;
+
+fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+fn open(host: &Host) -> Remote {
+    Remote::open(host.config()).unwrap()
+}
+
+fn refusal(host: Host) -> String {
+    let host = match host.config().endpoint().is_empty() {
+        true => host.endpoint("tcp://h:1"),
+        false => host,
+    };
+    let error = Remote::open(host.config()).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+    error.message().to_owned()
+}
+
+fn accepting() -> Listener {
+    Listener::new().accept(Script::new())
+}
+
+#[test]
+fn options_are_refused_in_the_words_of_buildx() {
+    // A host is the thread's world, so each is made only when its turn comes.
+    let cases: [(fn() -> Host, &str); 9] = [
+        (
+            || Host::new().option("cacert", "a.pem"),
+            "non-absolute path 'a.pem' provided for cacert",
+        ),
+        (
+            || Host::new().option("key", ""),
+            "non-absolute path '' provided for key",
+        ),
+        (
+            || Host::new().option("cert", "/c"),
+            "tls enabled, but missing keys cacert, key",
+        ),
+        (
+            || Host::new().option("key", "/k"),
+            "tls enabled, but missing keys cacert, cert",
+        ),
+        (
+            || Host::new().option("servername", "s"),
+            "tls enabled, but missing keys cacert",
+        ),
+        (
+            || Host::new().option("foo", "1"),
+            "invalid driver option foo for remote driver",
+        ),
+        (
+            || Host::new().file("buildkitd.toml", ""),
+            "setting config file is not supported for remote driver",
+        ),
+        (
+            || Host::new().daemon_flag("--debug"),
+            "setting buildkit flags is not supported for remote driver",
+        ),
+        (
+            || Host::new().endpoint("unix:///x").option("cacert", "/a"),
+            "TLS over `unix:///x` needs the driver option `servername`",
+        ),
+    ];
+    for (host, expected) in cases {
+        assert_eq!(refusal(host()), expected);
+    }
+}
+
+#[test]
+fn mutual_tls_names_options_and_the_endpoints_host() {
+    let host = Host::new().endpoint("tcp://b.example:1234");
+    let host = host
+        .option("cacert", "/a")
+        .option("cert", "/c")
+        .option("key", "/k");
+    host.tcp("b.example", 1234, accepting());
+    let connection = open(&host).dial(INSTANCE, &host.dial_request()).unwrap();
+    let record = host.connection(&connection);
+    let tls = record.tls.unwrap();
+    assert_eq!(tls.authority_option, "cacert");
+    assert_eq!(tls.identity_options, Some(("cert".into(), "key".into())));
+    assert_eq!(tls.server_name.as_deref(), Some("b.example"));
+    assert_eq!(record.authority.as_deref(), Some("b.example:1234"));
+}
+
+#[test]
+fn a_server_name_is_verified_and_is_the_authority() {
+    let host = Host::new()
+        .endpoint("tcp://[::1]:1")
+        .option("cacert", "/a")
+        .option("servername", "s");
+    host.tcp("::1", 1, accepting());
+    let connection = open(&host).dial(INSTANCE, &host.dial_request()).unwrap();
+    let record = host.connection(&connection);
+    assert_eq!(record.tls.unwrap().server_name.as_deref(), Some("s"));
+    assert_eq!(record.authority.as_deref(), Some("s"));
+}
+
+#[test]
+fn a_socket_has_no_authority_and_helpers_no_tls() {
+    let host = Host::new().endpoint("unix:///x");
+    host.unix("/x", accepting());
+    let connection = open(&host).dial(INSTANCE, &host.dial_request()).unwrap();
+    assert_eq!(host.connection(&connection).authority, None);
+
+    let host = Host::new()
+        .endpoint("docker-container://b?context=c")
+        .option("cacert", "/a");
+    host.listen("docker-exec:b:c", accepting());
+    let connection = open(&host).dial(INSTANCE, &host.dial_request()).unwrap();
+    let record = host.connection(&connection);
+    assert_eq!((record.tls, record.authority.as_deref()), (None, Some("b")));
+    assert_eq!(host.log().len(), 1);
+}
+
+#[test]
+fn status_tells_three_answers_apart() {
+    let host = Host::new().endpoint("unix:///x");
+    let remote = open(&host);
+    host.unix("/x", Listener::new().missing().refuse().accept(Script::new()));
+    assert_eq!(remote.status().unwrap().state, State::Inactive);
+    let inactive = remote.status().unwrap();
+    assert_eq!(
+        (inactive.state, inactive.detail.is_empty()),
+        (State::Inactive, false)
+    );
+    assert_eq!(remote.status().unwrap().state, State::Running);
+    for error in [ErrorKind::Certificate, ErrorKind::Protocol, ErrorKind::Denied] {
+        host.unix("/x", Listener::new().fail(Error::new(error, "x")));
+        assert_eq!(remote.status().unwrap_err().kind(), error);
+    }
+    host.unix("/x", Listener::new().silent());
+    assert_eq!(remote.status().unwrap_err().kind(), ErrorKind::TimedOut);
+}
+
+#[test]
+fn boot_waits_for_a_daemon_that_comes_up() {
+    let host = Host::new().endpoint("unix:///x");
+    host.unix("/x", Listener::new().after(seconds(7)).accept(Script::new()));
+    open(&host).boot(&host.step("boot")).unwrap();
+    assert!(host.elapsed() < seconds(9), "{:?}", host.elapsed());
+}
+
+#[test]
+fn boot_ends_after_its_timeout_with_the_last_cause() {
+    for (answer, kind) in [
+        (Listener::new().refuse(), ErrorKind::Refused),
+        (Listener::new().silent(), ErrorKind::TimedOut),
+        (
+            Listener::new().fail(Error::new(ErrorKind::Unavailable, "x")),
+            ErrorKind::Unavailable,
+        ),
+    ] {
+        let host = Host::new().endpoint("tcp://h:1");
+        host.tcp("h", 1, answer);
+        let error = open(&host).boot(&host.step("boot")).unwrap_err();
+        assert_eq!((error.kind(), host.elapsed()), (kind, seconds(20)));
+    }
+    let host = Host::new().endpoint("tcp://h:1").option("timeout", "3s");
+    assert!(open(&host).boot(&host.step("boot")).is_err());
+    assert_eq!(host.elapsed(), seconds(3));
+}
+
+#[test]
+fn boot_ends_at_once_where_waiting_is_of_no_use() {
+    let kinds = [
+        ErrorKind::Certificate,
+        ErrorKind::NotFound,
+        ErrorKind::Protocol,
+        ErrorKind::InvalidConfig,
+        ErrorKind::Unsupported,
+    ];
+    for kind in kinds {
+        let host = Host::new().endpoint("tcp://h:1").option("cacert", "/a");
+        host.tcp("h", 1, accepting().fail_tls(Error::new(kind, "x")));
+        let error = open(&host).boot(&host.step("boot")).unwrap_err();
+        assert_eq!((error.kind(), host.elapsed()), (kind, Duration::ZERO));
+    }
+}
+
+#[test]
+fn a_pipe_has_its_own_words() {
+    let host = Host::new().endpoint("npipe:////./pipe/x");
+    let error = open(&host).dial(INSTANCE, &host.dial_request()).unwrap_err();
+    assert_eq!(
+        error,
+        Error::unsupported("npipe connections are only supported on windows")
+    );
+}
+
+#[test]
+fn another_instance_is_not_there() {
+    let host = Host::new().endpoint("unix:///x");
+    let error = open(&host).dial("x", &host.dial_request()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn abilities_say_what_the_option_says() {
+    let host = Host::new().endpoint("unix:///x").option("default-load", "T");
+    assert_eq!(
+        open(&host).abilities(&[]),
+        [("default-load".to_owned(), "true".to_owned())]
+    );
+}
+
+#[test]
+fn a_loss_is_judged_by_another_attempt() {
+    let host = Host::new().endpoint("tcp://h:1");
+    let remote = open(&host);
+    for (answer, word) in [
+        (accepting(), "tunnel-cut"),
+        (Listener::new().refuse(), "exited"),
+        (Listener::new().silent(), "node-silent"),
+        (
+            Listener::new().fail(Error::new(ErrorKind::Certificate, "x")),
+            "unknown",
+        ),
+    ] {
+        host.tcp("h", 1, answer);
+        let mut loss = host.loss(INSTANCE);
+        loss.exit_status = Some(255);
+        let finding = remote.explain(&loss).unwrap();
+        assert_eq!(finding.word, word);
+        assert!(
+            finding
+                .details
+                .contains(&("exit-code".to_owned(), "255".to_owned()))
+        );
+    }
+}
+
+#[test]
+fn every_option_is_described() {
+    let described: Vec<String> = Remote::describe()
+        .options
+        .into_iter()
+        .map(|option| option.name)
+        .collect();
+    assert_eq!(
+        described,
+        ["cacert", "cert", "key", "servername", "default-load", "timeout"]
+    );
+}

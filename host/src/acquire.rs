@@ -1,0 +1,358 @@
+//! From a node's record to a daemon that answers: status, boot, instances, choice, dial, first call.
+//!
+//! It has a deadline of its own and tries again while another try may help, because a daemon may stop in the moment
+//! between its status and the dial. Nothing here is tried again once a build has begun.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::buildkit::client::Client;
+use crate::buildkit::error::RpcError;
+use crate::buildkit::worker::Worker;
+use crate::connect::backoff::Backoff;
+use crate::connect::error::ConnectError;
+use crate::connect::liveness::Lost;
+use crate::driver::node::{
+    Cancel, DialRequest, DriverError, DriverErrorKind, Drivers, Finding, Instance, Loss, Node, NodeConfig,
+    State, WorkerFacts,
+};
+use crate::plan::instances::{Spread, choose};
+use crate::progress::event::Sink;
+
+/// How long a daemon may take to answer when nothing else is said: long enough for a machine that wakes up, short
+/// enough that a wrong address is noticed.
+pub const DEFAULT_LIMIT: Duration = Duration::from_secs(60);
+
+/// What a daemon is wanted for.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// `build`, `inspect`, `dial-stdio` …; for logs.
+    pub purpose: &'static str,
+    /// What keeps similar builds on one of several daemons: the context's path.
+    pub affinity: String,
+    /// When to give up; absent means no limit.
+    pub deadline: Option<Instant>,
+    /// Ends it early.
+    pub cancel: Cancel,
+    /// Where steps are shown.
+    pub sink: Sink,
+}
+
+impl Wanted {
+    fn request(&self) -> DialRequest {
+        DialRequest {
+            sink: self.sink.clone(),
+            deadline: self.deadline,
+            cancel: self.cancel.clone(),
+            purpose: self.purpose,
+        }
+    }
+}
+
+/// A daemon that answers.
+pub struct Daemon {
+    /// Its node.
+    pub node: Box<dyn Node>,
+    /// Name of the node.
+    pub name: String,
+    /// Which of the node's daemons it is.
+    pub instance: String,
+    /// The connection.
+    pub client: Client,
+    /// What it builds with.
+    pub workers: Vec<Worker>,
+    opened: SystemTime,
+}
+
+/// Why there is no daemon. Driver and instance are named, the cause is the source.
+#[derive(Debug, thiserror::Error)]
+pub enum AcquireError {
+    /// The driver says why.
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+    /// The stream that the driver opened leads to no daemon.
+    #[error("Cannot reach the daemon of node `{node}`")]
+    Connect {
+        /// Name of the node.
+        node: String,
+        /// Why.
+        #[source]
+        source: ConnectError,
+    },
+    /// The driver booted the node, but lists no live daemon.
+    #[error("Node `{node}` has no running daemon")]
+    NoInstance {
+        /// Name of the node.
+        node: String,
+    },
+    /// The daemon answered, but its workers could not be listed.
+    #[error("listing workers")]
+    Workers {
+        /// Why.
+        #[source]
+        source: RpcError,
+    },
+    /// It took too long.
+    #[error("Node `{node}` was not usable within {} s", after.as_secs())]
+    TimedOut {
+        /// Name of the node.
+        node: String,
+        /// How long it was waited for.
+        after: Duration,
+        /// What the last try ended with.
+        #[source]
+        last: Option<Box<AcquireError>>,
+    },
+    /// The user ended it.
+    #[error("context canceled")]
+    Cancelled,
+}
+
+impl AcquireError {
+    /// The way out, where one is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Driver(error) => error.hint.clone(),
+            Self::Connect { source, .. } => source.hint().map(str::to_owned),
+            Self::TimedOut { last, .. } => last.as_ref().and_then(|last| last.hint()),
+            Self::NoInstance { .. } | Self::Workers { .. } | Self::Cancelled => None,
+        }
+    }
+
+    /// Facts of the driver's, such as the last lines of a log.
+    pub fn details(&self) -> &[(String, String)] {
+        match self {
+            Self::Driver(error) => &error.details,
+            Self::TimedOut { last: Some(last), .. } => last.details(),
+            _ => &[],
+        }
+    }
+
+    /// Whether the user ended it.
+    pub fn is_cancelled(&self) -> bool {
+        match self {
+            Self::Cancelled => true,
+            Self::Driver(error) => error.kind == DriverErrorKind::Cancelled,
+            _ => false,
+        }
+    }
+
+    /// Whether another try may help: the daemon may be starting or stopping.
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Driver(error) => {
+                matches!(
+                    error.kind,
+                    DriverErrorKind::Refused | DriverErrorKind::Unavailable
+                )
+            }
+            Self::Connect { source, .. } => source.is_transient(),
+            Self::NoInstance { .. } => true,
+            Self::Workers { source } => matches!(source, RpcError::Lost { .. }),
+            Self::TimedOut { .. } | Self::Cancelled => false,
+        }
+    }
+}
+
+/// Opens a node: validates its configuration, touches nothing.
+///
+/// # Errors
+///
+/// What the driver refuses.
+pub async fn open(
+    drivers: &dyn Drivers,
+    driver: &str,
+    config: NodeConfig,
+) -> Result<Box<dyn Node>, AcquireError> {
+    Ok(drivers.open(driver, config).await?)
+}
+
+/// Makes the node's daemon usable without connecting to it.
+///
+/// # Errors
+///
+/// What the driver ends with, the deadline, a cancellation.
+pub async fn boot(node: &dyn Node, name: &str, wanted: &Wanted) -> Result<(), AcquireError> {
+    bounded(name, wanted, boot_if_needed(node, wanted)).await
+}
+
+/// Connects to one of the node's daemons and asks for its workers; boots it before if needed.
+///
+/// # Errors
+///
+/// See [`AcquireError`]; causes that cannot heal end it at once.
+pub async fn acquire(node: Box<dyn Node>, name: &str, wanted: &Wanted) -> Result<Daemon, AcquireError> {
+    let started = Instant::now();
+    let mut backoff = Backoff::default();
+    loop {
+        let error = match bounded(name, wanted, attempt(node.as_ref(), name, wanted)).await {
+            Ok(found) => return Ok(found.with(node, name)),
+            Err(error) if error.is_transient() => error,
+            Err(error) => return Err(error),
+        };
+        tracing::debug!(%error, node = name, "trying again");
+        let wait = backoff.next_wait();
+        let late = wanted
+            .deadline
+            .is_some_and(|deadline| Instant::now() + wait >= deadline);
+        if late {
+            return Err(AcquireError::TimedOut {
+                node: name.to_owned(),
+                after: started.elapsed(),
+                last: Some(Box::new(error)),
+            });
+        }
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = wanted.cancel.cancelled() => return Err(AcquireError::Cancelled),
+        }
+    }
+}
+
+/// What one try found.
+struct Found {
+    instance: String,
+    client: Client,
+    workers: Vec<Worker>,
+    opened: SystemTime,
+}
+
+impl Found {
+    fn with(self, node: Box<dyn Node>, name: &str) -> Daemon {
+        Daemon {
+            node,
+            name: name.to_owned(),
+            instance: self.instance,
+            client: self.client,
+            workers: self.workers,
+            opened: self.opened,
+        }
+    }
+}
+
+async fn attempt(node: &dyn Node, name: &str, wanted: &Wanted) -> Result<Found, AcquireError> {
+    boot_if_needed(node, wanted).await?;
+    let instance = pick(node, name, wanted).await?;
+    let opened = SystemTime::now();
+    let pipe = node.dial(&instance, wanted.request()).await?;
+    let client = Client::connect(pipe, wanted.deadline)
+        .await
+        .map_err(|source| AcquireError::Connect {
+            node: name.to_owned(),
+            source,
+        })?;
+    let workers = client
+        .workers()
+        .await
+        .map_err(|source| AcquireError::Workers { source })?;
+    Ok(Found {
+        instance,
+        client,
+        workers,
+        opened,
+    })
+}
+
+/// A state that cannot be told is left to the boot, which says more about what is wrong.
+async fn boot_if_needed(node: &dyn Node, wanted: &Wanted) -> Result<(), AcquireError> {
+    let running = node
+        .status()
+        .await
+        .is_ok_and(|status| status.state == State::Running);
+    if !running {
+        node.boot(wanted.request()).await?;
+    }
+    Ok(())
+}
+
+async fn pick(node: &dyn Node, name: &str, wanted: &Wanted) -> Result<String, AcquireError> {
+    let instances = node.instances().await?;
+    let running: Vec<&str> = instances
+        .iter()
+        .filter(|instance| instance.state == State::Running)
+        .map(|Instance { id, .. }| id.as_str())
+        .collect();
+    let spread = match running.len() {
+        0 | 1 => Spread::Random,
+        _ => Spread::of(&node.placement().await?, &wanted.affinity),
+    };
+    choose(&running, &spread, rand::random())
+        .map(str::to_owned)
+        .ok_or_else(|| AcquireError::NoInstance {
+            node: name.to_owned(),
+        })
+}
+
+/// Ends `work` at the deadline or a cancellation.
+async fn bounded<T>(
+    name: &str,
+    wanted: &Wanted,
+    work: impl Future<Output = Result<T, AcquireError>>,
+) -> Result<T, AcquireError> {
+    let started = Instant::now();
+    let limit = async {
+        match wanted.deadline {
+            Some(deadline) => tokio::time::sleep_until((deadline + GRACE).into()).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        done = work => done,
+        () = wanted.cancel.cancelled() => Err(AcquireError::Cancelled),
+        () = limit => Err(AcquireError::TimedOut { node: name.to_owned(), after: started.elapsed(), last: None }),
+    }
+}
+
+/// A driver that minds the deadline itself has better words for it, so it gets the time to say them.
+const GRACE: Duration = Duration::from_secs(2);
+
+impl Daemon {
+    /// The workers as drivers are told of them.
+    pub fn worker_facts(&self) -> Vec<WorkerFacts> {
+        self.workers
+            .iter()
+            .map(|worker| WorkerFacts {
+                id: worker.id.clone(),
+                labels: worker.labels.clone(),
+                platforms: worker.platforms.clone(),
+            })
+            .collect()
+    }
+
+    /// What builds on it can do, by the driver's keys.
+    ///
+    /// # Errors
+    ///
+    /// What the driver says.
+    pub async fn abilities(&self) -> Result<BTreeMap<String, String>, AcquireError> {
+        Ok(self.node.abilities(self.worker_facts()).await?)
+    }
+
+    /// Asks the driver why the connection was lost; `None` when it cannot tell.
+    pub async fn diagnose(&self, lost: &Lost) -> Option<Finding> {
+        let loss = Loss {
+            instance: self.instance.clone(),
+            opened: self.opened,
+            lost: SystemTime::now(),
+            how: lost.word().to_owned(),
+            exit_status: None,
+            stderr_tail: String::new(),
+            request: DialRequest {
+                sink: Sink::discard(),
+                deadline: Some(Instant::now() + DIAGNOSIS_LIMIT),
+                cancel: Cancel::new(),
+                purpose: "diagnose",
+            },
+        };
+        let finding = tokio::time::timeout(DIAGNOSIS_LIMIT, self.node.diagnose(loss)).await;
+        finding.ok().and_then(Result::ok).flatten()
+    }
+}
+
+/// A diagnosis must not delay the end of a build that is already known to be lost.
+const DIAGNOSIS_LIMIT: Duration = Duration::from_secs(3);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+//! From a request and what is known of its node to the solve that the daemon is asked for. Pure.
+
+mod attributes;
+mod exporters;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::inputs::{Inputs, random_id};
+use super::request::{BuildRequest, Network};
+use super::value::{ValueError, is_true};
+use super::{cache, request};
+use crate::buildkit::spec::{CacheEntry, RegistryCredentials, SessionSpec, SolveSpec};
+use crate::platform::Platform;
+
+/// Abilities that a driver reports and a build asks for. A key that is absent or unreadable counts as given here.
+pub mod ability {
+    /// Results are loaded into an engine unless something else is asked for; absent: no.
+    pub const DEFAULT_LOAD: &str = "default-load";
+    /// OCI archives can be exported; absent: yes.
+    pub const OCI_EXPORTER: &str = "oci-exporter";
+    /// Docker archives can be exported; absent: yes.
+    pub const DOCKER_EXPORTER: &str = "docker-exporter";
+    /// Caches can be exported; absent: yes.
+    pub const CACHE_EXPORT: &str = "cache-export";
+    /// One build can have several platforms; absent: yes.
+    pub const MULTI_PLATFORM: &str = "multi-platform";
+    /// Address of the daemon's machine, for `--add-host NAME:host-gateway`; absent: not known.
+    pub const HOST_GATEWAY: &str = "host-gateway";
+}
+
+/// What is known of the node and daemon that a build goes to.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeFacts<'a> {
+    /// Name of the driver, for refusals.
+    pub driver: &'a str,
+    /// What the driver says its builds can do.
+    pub abilities: &'a BTreeMap<String, String>,
+    /// What the daemon says it can do.
+    pub llb_caps: &'a BTreeSet<String>,
+    /// Platforms that this node shall build; empty leaves it to the daemon.
+    pub platforms: &'a [Platform],
+    /// Proxy variables of the docker configuration.
+    pub proxies: &'a BTreeMap<String, String>,
+    /// Random value of this installation: tells contexts of the same name on two machines apart.
+    pub installation: &'a str,
+}
+
+impl NodeFacts<'_> {
+    fn can(&self, ability: &str) -> bool {
+        self.abilities
+            .get(ability)
+            .is_none_or(|value| super::value::parse_bool(value).unwrap_or(true))
+    }
+
+    fn has_cap(&self, cap: &str) -> bool {
+        self.llb_caps.contains(cap)
+    }
+
+    /// Attestations need the daemon's exporters and results with more than one part.
+    fn attests(&self) -> bool {
+        self.has_cap("exporter.image.attestations") && self.can(ability::MULTI_PLATFORM)
+    }
+
+    fn unsupported(&self, what: &str, page: &str) -> ValueError {
+        let driver = self.driver;
+        ValueError::new(format!(
+            "{what} is not supported for the {driver} driver.\nSwitch to a different driver, or turn on the containerd image store, and try again.\nLearn more at https://docs.docker.com/go/{page}/"
+        ))
+    }
+}
+
+/// Composes the solve of `request` for one node.
+///
+/// `source_control` holds the attributes that tell where the context comes from.
+///
+/// # Errors
+///
+/// What the driver or the daemon cannot do.
+pub fn compose(
+    request: &BuildRequest,
+    inputs: &Inputs,
+    source_control: &BTreeMap<String, String>,
+    node: &NodeFacts<'_>,
+    registry: Arc<dyn RegistryCredentials>,
+) -> Result<SolveSpec, ValueError> {
+    let exporters = exporters::choose(request, node)?;
+    let (cache_exports, cache_imports) = caches(request, node)?;
+    let mut attributes = source_control.clone();
+    attributes.extend(attributes::compose(request, inputs, node)?);
+    Ok(SolveSpec {
+        reference: random_id(),
+        frontend: frontend(request).to_owned(),
+        attributes,
+        exporters,
+        cache_exports,
+        cache_imports,
+        entitlements: entitlements(request),
+        internal: false,
+        session: SessionSpec {
+            shared_key: shared_key(inputs, node),
+            mounts: inputs.mounts.clone(),
+            secrets: request.secrets.clone(),
+            registry,
+            layouts: inputs.layouts.clone(),
+            upload: inputs.upload.clone(),
+        },
+    })
+}
+
+fn frontend(request: &BuildRequest) -> &'static str {
+    match request.syntax() {
+        Some(_) => "gateway.v0",
+        None => "dockerfile.v0",
+    }
+}
+
+fn shared_key(inputs: &Inputs, node: &NodeFacts<'_>) -> String {
+    inputs
+        .shared_key
+        .as_ref()
+        .map(|key| format!("{key}:{}", node.installation))
+        .unwrap_or_default()
+}
+
+fn entitlements(request: &BuildRequest) -> Vec<String> {
+    let mut list = request.entitlements.clone();
+    if request.network == Network::Host {
+        list.push("network.host".to_owned());
+    }
+    list
+}
+
+/// Caches to write and to read. Services that the daemon does not know are left out, as buildx does.
+fn caches(
+    request: &BuildRequest,
+    node: &NodeFacts<'_>,
+) -> Result<(Vec<CacheEntry>, Vec<CacheEntry>), ValueError> {
+    let known = |entry: &&CacheEntry| match entry.kind.as_str() {
+        "gha" | "s3" => node.has_cap(&format!("cache.{}", entry.kind)),
+        _ => true,
+    };
+    let mut exports: Vec<CacheEntry> = request.cache_to.iter().filter(known).cloned().collect();
+    let imports = request.cache_from.iter().filter(known).cloned().collect();
+    if exports.iter().any(|entry| !cache::is_inline(entry)) && !node.can(ability::CACHE_EXPORT) {
+        return Err(node.unsupported("Cache export", "build-cache-backends"));
+    }
+    if is_true(request.build_args.get("BUILDKIT_INLINE_CACHE")) {
+        exports.push(CacheEntry {
+            kind: "inline".to_owned(),
+            ..CacheEntry::default()
+        });
+    }
+    Ok((exports, imports))
+}
+
+/// Whether a build of `request` would keep nothing but the daemon's cache.
+pub fn keeps_nothing(request: &BuildRequest, default_load: bool) -> bool {
+    request.outputs.is_empty() && !default_load && !request.switches.no_default_load
+}
+
+/// The refusal of a builder that loads every result into an engine, when `request` leaves the output to it.
+///
+/// # Errors
+///
+/// `default_load` applies to this request.
+pub fn check_default_load(request: &BuildRequest, default_load: bool) -> Result<(), ValueError> {
+    if default_load && request.outputs.is_empty() && !request.switches.no_default_load {
+        return Err(request::engine_refused());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,14 @@
+//! One file per command: its arguments, whose documentation is the help, and one `run`.
+
+pub mod completion;
+pub mod create;
+pub mod dial_stdio;
+pub mod driver;
+pub mod inspect;
+pub mod logs;
+pub mod ls;
+pub mod man;
+pub mod rm;
+pub mod stop;
+pub mod use_builder;
+pub mod version;

@@ -1,0 +1,93 @@
+//! What a node's endpoint is, by what its driver wants.
+
+use super::request::Request;
+use crate::cli::settings::Context;
+use crate::error::{CommandError, Result};
+use crate::store::docker::contexts::DEFAULT;
+use crate::store::docker::host;
+use crate::store::record::NodeRecord;
+
+/// An endpoint to store, before the driver has completed it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The address; empty when the driver derives it.
+    pub address: String,
+    /// Whether it replaces the one of an existing node.
+    pub explicit: bool,
+}
+
+/// The endpoint that `request` asks for; `existing` is the node that it changes.
+pub fn resolve(context: &Context<'_>, request: &Request, existing: Option<&NodeRecord>) -> Result<Endpoint> {
+    let info = &request.driver.endpoint;
+    let kept = existing.map(|node| node.endpoint.clone());
+    match (info.kind.as_str(), &request.endpoint) {
+        ("derived", Some(typed)) => Err(CommandError::user(format!(
+            "{} driver does not support endpoint args {typed:?}",
+            request.driver.name
+        ))),
+        ("derived", None) => Ok(Endpoint {
+            address: kept.unwrap_or_default(),
+            explicit: false,
+        }),
+        ("engine", Some(typed)) => engine(context, typed),
+        ("engine", None) => active_engine(context, kept),
+        (_, Some(typed)) => Ok(Endpoint {
+            address: typed.clone(),
+            explicit: true,
+        }),
+        (_, None) => from_variable(context, request, kept),
+    }
+}
+
+fn from_variable(context: &Context<'_>, request: &Request, kept: Option<String>) -> Result<Endpoint> {
+    let variable = request.driver.endpoint.variable.as_deref();
+    if let Some(address) = variable.and_then(|name| context.environment.get(name)) {
+        return Ok(Endpoint {
+            address: address.to_owned(),
+            explicit: true,
+        });
+    }
+    if let Some(address) = kept {
+        return Ok(Endpoint {
+            address,
+            explicit: false,
+        });
+    }
+    let schemes = &request.driver.endpoint.schemes;
+    let known: Vec<String> = schemes.iter().map(|scheme| format!("`{scheme}://…`")).collect();
+    let error = CommandError::user(format!("no {} endpoint provided", request.driver.name));
+    Err(if known.is_empty() {
+        error
+    } else {
+        error.with_hint(format!("Give one as the last argument: {}", known.join(", ")))
+    })
+}
+
+fn engine(context: &Context<'_>, typed: &str) -> Result<Endpoint> {
+    let address = match context.contexts.get(typed)? {
+        Some(found) if found.name == DEFAULT => found.host,
+        Some(found) => found.name,
+        None => host::parse(typed)
+            .map_err(|error| CommandError::user(format!("failed to parse endpoint {typed}: {error}")))?,
+    };
+    Ok(Endpoint {
+        address,
+        explicit: true,
+    })
+}
+
+fn active_engine(context: &Context<'_>, kept: Option<String>) -> Result<Endpoint> {
+    if context.contexts.active() == DEFAULT && context.contexts.tls_from_environment() {
+        return Err(CommandError::user(
+            "could not create a builder instance with TLS data loaded from environment. Please use `docker context create <context-name>` to create a context for current environment and then create a builder instance with context set to <context-name>",
+        ));
+    }
+    let address = match kept {
+        Some(address) => address,
+        None => context.contexts.key()?,
+    };
+    Ok(Endpoint {
+        address,
+        explicit: false,
+    })
+}

@@ -1,0 +1,154 @@
+//! `ls`: builders and their nodes.
+
+use serde_json::{Value, json};
+
+use crate::cli::args::Timeout;
+use crate::cli::settings::Context;
+use crate::cli::status::{self, BuilderReport, NodeReport};
+use crate::cli::template::{self, Format};
+use crate::cli::{builders, platform_summary, print, show};
+use crate::error::{CommandError, Result};
+
+/// Arguments of `ls`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// `table`, `table TEMPLATE`, `json`, or a Go template for each row
+    #[arg(long, default_value = "table", value_name = "FORMAT")]
+    format: String,
+    /// Show all platforms in a table
+    #[arg(long)]
+    no_trunc: bool,
+    #[command(flatten)]
+    timeout: Timeout,
+}
+
+const EXAMPLES: &str = "Examples:
+  bkhost ls
+  bkhost ls --format json | jq -r 'select(.Current).Name'
+  bkhost ls --format '{{.Name}}: {{.Status}}'";
+
+const TABLE: &str = "{{.Name}}\t{{.DriverEndpoint}}\t{{.Status}}\t{{.Buildkit}}\t{{.Platforms}}";
+const HEADERS: &[(&str, &str)] = &[
+    ("Name", "NAME/NODE"),
+    ("DriverEndpoint", "DRIVER/ENDPOINT"),
+    ("LastActivity", "LAST ACTIVITY"),
+    ("Status", "STATUS"),
+    ("Buildkit", "BUILDKIT"),
+    ("Platforms", "PLATFORMS"),
+];
+
+struct Rows<'a> {
+    context: &'a Context<'a>,
+    table: bool,
+    short: bool,
+    rows: Vec<Value>,
+}
+
+/// Lists everything; what cannot be reached is a row, not a failure.
+pub async fn run(context: &Context<'_>, args: &Args) -> Result<()> {
+    let format = Format::parse(&args.format, TABLE);
+    let all = builders::all(context).await?;
+    let selected = context.selected().unwrap_or_default();
+    let mut reports = status::load_all(context, all.builders, args.timeout.timeout).await;
+    // A stable sort: those that cannot be loaded come last, otherwise the order stays.
+    reports.sort_by_key(|report| report.error.is_some());
+    let mut rows = Rows {
+        context,
+        table: format.is_table(),
+        short: format.is_table() && !args.no_trunc,
+        rows: Vec::new(),
+    };
+    for report in &reports {
+        let current = match &selected {
+            Some(name) => name.eq_ignore_ascii_case(report.builder.name()),
+            None => context.is_current(&report.builder),
+        };
+        if format == Format::Json {
+            rows.rows.push(show::builder(context, report, current));
+        } else {
+            rows.add(report, current);
+        }
+    }
+    print(context.ui, template::render(&format, HEADERS, &rows.rows)?)?;
+    for error in all.broken {
+        context.ui.warn(CommandError::from(error).line());
+    }
+    if let Some(error) = all.contexts {
+        context.ui.warn(CommandError::from(error).line());
+    }
+    all.warnings.iter().for_each(|warning| context.ui.warn(warning));
+    if format.is_table() {
+        say_troubles(context, &reports);
+    }
+    Ok(())
+}
+
+impl Rows<'_> {
+    fn add(&mut self, report: &BuilderReport, current: bool) {
+        let record = &report.builder.record;
+        let object = show::builder(self.context, report, current);
+        let star = if current && self.table { "*" } else { "" };
+        let error = report.error.as_ref().map(|error| error.message.as_str());
+        let activity = self.context.store.activity(&record.name);
+        self.rows.push(json!({
+            "Name": format!("{}{star}", record.name),
+            "DriverEndpoint": record.driver,
+            "LastActivity": activity.map(|time| time.to_string()).unwrap_or_default(),
+            "Status": if error.is_some() { "error" } else { "" },
+            "Buildkit": "",
+            "Platforms": "",
+            "Error": error.unwrap_or_default(),
+            "Builder": object,
+        }));
+        if error.is_some() {
+            return;
+        }
+        for node in &report.nodes {
+            let row = self.node(node, &object);
+            self.rows.push(row);
+        }
+    }
+
+    fn node(&self, node: &NodeReport, builder: &Value) -> Value {
+        let prefix = if self.table { " \\_ " } else { "" };
+        let platforms = node.platforms();
+        let platforms = if self.short {
+            platform_summary::short(&platforms, node.fixed_platforms())
+        } else {
+            platform_summary::full(&platforms, node.fixed_platforms())
+        };
+        json!({
+            "Name": format!("{prefix}{}", node.node.name),
+            "DriverEndpoint": format!("{prefix}{}", node.node.endpoint),
+            "LastActivity": "",
+            "Status": node.status_word(),
+            "Buildkit": node.version.as_deref().unwrap_or_default(),
+            "Platforms": platforms,
+            "Error": node.error.as_ref().map(|error| error.message.as_str()).unwrap_or_default(),
+            "Builder": builder,
+        })
+    }
+}
+
+fn say_troubles(context: &Context<'_>, reports: &[BuilderReport]) {
+    let mut lines = Vec::new();
+    for report in reports {
+        let name = report.builder.name();
+        if let Some(error) = &report.error {
+            lines.push(format!("Cannot load builder {name}: {}", error.message));
+        }
+        for node in &report.nodes {
+            if let Some(error) = &node.error {
+                lines.push(format!(
+                    "Failed to get status for {name} ({}): {}",
+                    node.node.name, error.message
+                ));
+            }
+        }
+    }
+    if !lines.is_empty() {
+        context.ui.say("");
+    }
+    lines.into_iter().for_each(|line| context.ui.say(line));
+}

@@ -1,0 +1,85 @@
+//! `use`: select a builder.
+
+use crate::cli::builders::{self, LOCAL};
+use crate::cli::settings::Context;
+use crate::error::{CommandError, Result};
+use crate::store::docker::contexts::DEFAULT;
+use crate::store::selection::Selection;
+use crate::store::{name, shared};
+
+/// Arguments of `use`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Keep the selection when another docker context becomes active
+    #[arg(long)]
+    global: bool,
+    /// Make it the default of the active docker context
+    #[arg(long)]
+    default: bool,
+    /// The builder (default: the one of --builder)
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+}
+
+const EXAMPLES: &str = "Examples:
+  bkhost use ci
+  bkhost use --global ci        In every docker context
+  bkhost use default            Back to the active docker context";
+
+/// Selects the builder; no driver is asked.
+pub async fn run(context: &Context<'_>, args: &Args) -> Result<()> {
+    let name = args
+        .name
+        .as_deref()
+        .or(context.builder.as_deref())
+        .unwrap_or_default();
+    let key = context.contexts.key()?;
+    let select = |name: &str, shared: bool| -> Result<()> {
+        let selection = Selection {
+            key: key.clone(),
+            name: name.to_owned(),
+            global: args.global && !name.is_empty(),
+        };
+        let transaction = context.store.transaction(context.waiting())?;
+        Ok(transaction.select(&selection, args.default && !name.is_empty(), shared)?)
+    };
+    if let Some(stored) = context.store.load(name)? {
+        return select(name, shared::is_shared(&stored.record.driver));
+    }
+    let active = context.contexts.active();
+    if name == DEFAULT && active != DEFAULT {
+        return Err(switch_context(DEFAULT));
+    }
+    if name == active {
+        return select("", true);
+    }
+    if context.contexts.get(name)?.is_some() {
+        return Err(switch_context(name));
+    }
+    if name == LOCAL && builders::local(context).is_some() {
+        return select(LOCAL, false);
+    }
+    Err(not_found(context, name))
+}
+
+fn switch_context(name: &str) -> CommandError {
+    let what = if name == DEFAULT {
+        "default context".to_owned()
+    } else {
+        format!("context {name}")
+    };
+    CommandError::user(format!("run `docker context use {name}` to switch to {what}"))
+}
+
+fn not_found(context: &Context<'_>, name: &str) -> CommandError {
+    let why = match name::validate(name) {
+        Err(invalid) => invalid.to_string(),
+        Ok(file) => format!(
+            "open {}: no such file or directory",
+            context.store.layout().instances().join(file).display()
+        ),
+    };
+    CommandError::user(format!("failed to find instance {name:?}: {why}"))
+        .with_hint("`bkhost ls` lists the builders, `bkhost create` makes one")
+}

@@ -1,0 +1,160 @@
+//! What may come next on a half-typed command line.
+
+use clap::{Arg, Command};
+
+use super::settings::Context;
+use super::{args, print};
+use crate::error::Result;
+
+/// Arguments of `__complete`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The words after the program's name; the last one is being typed
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    words: Vec<String>,
+}
+
+/// Files may be offered as well.
+const FILES: &str = ":0";
+/// No files.
+const NO_FILES: &str = ":4";
+/// Commands whose arguments are builders.
+const TAKES_BUILDERS: &[&str] = &["inspect", "rm", "stop", "use", "logs"];
+
+/// A candidate and its description, which may be empty.
+type Candidate = (String, String);
+
+/// Prints one candidate per line, a tab before its description, and the directive.
+pub fn run(context: &Context<'_>, args: &Args) -> Result<()> {
+    let (candidates, directive) = candidates(context, &args.words);
+    let mut text = String::new();
+    for (name, description) in candidates {
+        text.push_str(&name);
+        if !description.is_empty() {
+            text.push('\t');
+            text.push_str(&description);
+        }
+        text.push('\n');
+    }
+    text.push_str(directive);
+    text.push('\n');
+    print(context.ui, text)
+}
+
+fn candidates(context: &Context<'_>, words: &[String]) -> (Vec<Candidate>, &'static str) {
+    let (typed, before) = words
+        .split_last()
+        .map_or(("", &[][..]), |(last, before)| (last.as_str(), before));
+    let root = args::command();
+    let mut command = &root;
+    let mut waiting: Option<&Arg> = None;
+    for word in before {
+        if waiting.take().is_some() {
+            continue;
+        }
+        if let Some(name) = word.strip_prefix("--") {
+            waiting = flag(&root, command, name).filter(|arg| takes_value(arg));
+        } else if !word.starts_with('-') {
+            command = command.find_subcommand(word).unwrap_or(command);
+        }
+    }
+    let (mut list, directive) = match waiting {
+        Some(arg) => values(context, arg),
+        None if typed.starts_with('-') => (flags(&root, command), NO_FILES),
+        None if command.has_subcommands() => (commands(command), NO_FILES),
+        None => positionals(context, command),
+    };
+    list.retain(|(name, _)| name.starts_with(typed));
+    (list, directive)
+}
+
+fn flag<'a>(root: &'a Command, command: &'a Command, name: &str) -> Option<&'a Arg> {
+    let mut all = command.get_arguments().chain(root.get_arguments());
+    all.find(|arg| arg.get_long() == Some(name))
+}
+
+fn takes_value(arg: &Arg) -> bool {
+    arg.get_action().takes_values()
+}
+
+fn values(context: &Context<'_>, arg: &Arg) -> (Vec<Candidate>, &'static str) {
+    match arg.get_long() {
+        Some("builder" | "name") => (builders(context), NO_FILES),
+        Some("driver") => (drivers(context), NO_FILES),
+        _ => {
+            let possible = arg.get_possible_values();
+            let known: Vec<Candidate> = possible
+                .iter()
+                .map(|value| (value.get_name().to_owned(), String::new()))
+                .collect();
+            (known, FILES)
+        }
+    }
+}
+
+fn flags(root: &Command, command: &Command) -> Vec<Candidate> {
+    let global = root.get_arguments().filter(|arg| arg.is_global_set());
+    command
+        .get_arguments()
+        .chain(global.filter(|_| command.get_name() != root.get_name()))
+        .filter(|arg| !arg.is_hide_set())
+        .filter_map(|arg| Some((format!("--{}", arg.get_long()?), summary(arg.get_help()))))
+        .collect()
+}
+
+fn commands(command: &Command) -> Vec<Candidate> {
+    command
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set())
+        .map(|command| (command.get_name().to_owned(), summary(command.get_about())))
+        .collect()
+}
+
+fn summary(text: Option<&clap::builder::StyledStr>) -> String {
+    text.map(ToString::to_string).unwrap_or_default()
+}
+
+fn positionals(context: &Context<'_>, command: &Command) -> (Vec<Candidate>, &'static str) {
+    match command.get_name() {
+        name if TAKES_BUILDERS.contains(&name) && !command.get_name().is_empty() => {
+            let is_driver = command.get_positionals().any(|arg| arg.get_id() == "driver");
+            let list = if is_driver {
+                drivers(context)
+            } else {
+                builders(context)
+            };
+            (list, NO_FILES)
+        }
+        "completion" => {
+            let shells = command.get_positionals().flat_map(Arg::get_possible_values);
+            (
+                shells
+                    .map(|shell| (shell.get_name().to_owned(), String::new()))
+                    .collect(),
+                NO_FILES,
+            )
+        }
+        _ => (Vec::new(), FILES),
+    }
+}
+
+/// Stored builders first, then docker contexts and the local one.
+fn builders(context: &Context<'_>) -> Vec<Candidate> {
+    let stored = context.store.list().unwrap_or_default().builders.into_iter();
+    let mut list: Vec<Candidate> = stored
+        .map(|stored| (stored.record.name, stored.record.driver))
+        .collect();
+    let contexts = context.contexts.list().unwrap_or_default().into_iter();
+    list.extend(contexts.map(|found| (found.name, "docker context".to_owned())));
+    list.extend(super::builders::local(context).map(|local| (local.record.name, local.record.driver)));
+    list
+}
+
+fn drivers(context: &Context<'_>) -> Vec<Candidate> {
+    context
+        .drivers
+        .names()
+        .into_iter()
+        .map(|name| (name, String::new()))
+        .collect()
+}

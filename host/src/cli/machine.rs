@@ -1,0 +1,59 @@
+//! What drivers and the keeper come to know of this machine, gathered once from the environment.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use tokio::net::UnixStream;
+
+use super::env_vars::Environment;
+use crate::buildkit::client::Client;
+use crate::connect::pipe::Pipe;
+use crate::driver::environment::HostEnvironment;
+use crate::keeper::ActiveBuilds;
+
+/// Longest wait for a daemon that is asked whether it is idle. One that does not answer is not stopped.
+const ASK_LIMIT: Duration = Duration::from_secs(10);
+
+/// The machine and the user as drivers may come to know them.
+pub fn of(environment: &Environment) -> HostEnvironment {
+    let folder = |name: &str| {
+        environment
+            .get(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let home = folder("HOME");
+    let below_home = |part: &str| home.as_ref().map(|home| home.join(part)).unwrap_or_default();
+    HostEnvironment {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        executable: std::env::current_exe().unwrap_or_default(),
+        runtime_dir: folder("XDG_RUNTIME_DIR").unwrap_or_default(),
+        cache_dir: folder("XDG_CACHE_HOME")
+            .unwrap_or_else(|| below_home(".cache"))
+            .join("bkhost"),
+        data_dir: folder("XDG_DATA_HOME")
+            .unwrap_or_else(|| below_home(".local/share"))
+            .join("bkhost"),
+        path: environment.get("PATH").unwrap_or_default().into(),
+        user_id: rustix::process::geteuid().as_raw(),
+        kubeconfig: environment.get("KUBECONFIG").map(str::to_owned),
+        docker_context: environment.get("DOCKER_CONTEXT").map(str::to_owned),
+        wsl: environment.get("WSL_DISTRO_NAME").map(str::to_owned),
+        wsl_lib: std::path::Path::new("/usr/lib/wsl").is_dir(),
+        home,
+    }
+}
+
+/// How the keeper learns whether builds run: it asks the daemon for its active ones.
+pub fn active_builds() -> ActiveBuilds {
+    ActiveBuilds::new(|socket| async move {
+        let stream = UnixStream::connect(&socket).await.ok()?;
+        let deadline = Instant::now() + ASK_LIMIT;
+        let client = Client::connect(Pipe::new(stream), Some(deadline)).await.ok()?;
+        let asked = tokio::time::timeout(ASK_LIMIT, client.active_builds())
+            .await
+            .ok()?;
+        // A daemon without history cannot say; then the leases alone count.
+        Some(asked.ok()?.unwrap_or(0))
+    })
+}

@@ -1,0 +1,243 @@
+//! What a command works with: environment, store, docker client's files and drivers, put together once; and the choice
+//! of the builder.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use super::builders::{self, Builder, Origin};
+use super::env_vars::{self, Environment};
+use crate::driver::node::{Cancel, DialRequest, Drivers};
+use crate::error::{CommandError, Result};
+use crate::progress::event::Sink;
+use crate::store::docker::DockerEnvironment;
+use crate::store::docker::config::{self, DockerConfig};
+use crate::store::docker::contexts::Contexts;
+use crate::store::docker::credentials::DockerCredentials;
+use crate::store::layout::Layout;
+use crate::store::owner::Owner;
+use crate::store::{Store, shared};
+use crate::ui::Ui;
+
+/// Everything a command may use.
+pub struct Context<'a> {
+    /// The environment as it was at the start.
+    pub environment: &'a Environment,
+    /// The door to the terminal.
+    pub ui: &'a Ui,
+    /// The drivers there are.
+    pub drivers: &'a dyn Drivers,
+    /// The builder store.
+    pub store: Store,
+    /// The docker client's configuration.
+    pub docker: DockerConfig,
+    /// The docker client's contexts.
+    pub contexts: Contexts,
+    /// `--builder`, else `BUILDX_BUILDER`.
+    pub builder: Option<String>,
+    /// `--debug`, or `DEBUG` has a value.
+    pub debug: bool,
+    /// Ends what is going on.
+    pub cancel: Cancel,
+}
+
+impl<'a> Context<'a> {
+    /// Reads the docker client's configuration and finds the store; nothing is made.
+    pub fn new(
+        environment: &'a Environment,
+        ui: &'a Ui,
+        drivers: &'a dyn Drivers,
+        builder: Option<String>,
+        debug: bool,
+    ) -> Self {
+        let docker_environment = docker_environment(environment);
+        let (docker, warning) = DockerConfig::load(&docker_environment.folder);
+        if let Some(warning) = warning {
+            ui.warn(warning);
+        }
+        let root = environment
+            .get(env_vars::BUILDX_CONFIG)
+            .map_or_else(|| docker_environment.folder.join("buildx"), PathBuf::from);
+        let owner = owner(environment, &root);
+        let builder = builder
+            .filter(|name| !name.is_empty())
+            .or_else(|| environment.get(env_vars::BUILDX_BUILDER).map(str::to_owned));
+        Self {
+            environment,
+            ui,
+            drivers,
+            store: Store::new(Layout::new(root, owner)),
+            contexts: Contexts::new(docker_environment, &docker),
+            docker,
+            builder,
+            debug,
+            cancel: Cancel::new(),
+        }
+    }
+
+    /// Registry credentials of the docker client.
+    pub fn credentials(&self) -> DockerCredentials {
+        let environment = docker_environment(self.environment);
+        let scoped = self.store.layout().scoped_configs();
+        let (credentials, warning) = DockerCredentials::new(environment, self.docker.clone(), scoped);
+        if let Some(warning) = warning {
+            self.ui.say(warning);
+        }
+        credentials
+    }
+
+    /// A request to a driver that is ended by this command's end.
+    pub fn request(&self, sink: Sink, deadline: Option<Instant>, purpose: &'static str) -> DialRequest {
+        DialRequest {
+            sink,
+            deadline,
+            cancel: self.cancel.clone(),
+            purpose,
+        }
+    }
+
+    /// Says that the store is busy.
+    pub fn waiting(&self) -> impl FnOnce(String) + '_ {
+        |line| self.ui.say(line)
+    }
+
+    /// The name that is selected for the active docker context, if that builder exists.
+    pub fn selected(&self) -> Result<Option<String>> {
+        let key = self.contexts.key()?;
+        let exists = |name: &str| self.store.contains(name) || name == builders::LOCAL;
+        Ok(self.store.selected(&key, exists)?)
+    }
+
+    /// Whether `builder` is the one that commands without a name use.
+    pub fn is_current(&self, builder: &Builder) -> bool {
+        match self.selected() {
+            Ok(Some(name)) => name.eq_ignore_ascii_case(builder.name()),
+            Ok(None) => builder.origin == Origin::Context && builder.name() == self.contexts.active(),
+            Err(_) => false,
+        }
+    }
+}
+
+/// A builder that was not named, and what to tell the user about the choice.
+pub struct Choice {
+    /// The builder.
+    pub builder: Builder,
+    /// A line for the user when the choice may surprise.
+    pub note: Option<String>,
+}
+
+/// Finds the builder to use: `name`, else `--builder` or `BUILDX_BUILDER`, else the selected one, else a daemon at
+/// `BUILDKIT_HOST`, else the active docker context if there is a driver for it and an engine behind it, else the
+/// implicit builder `local`.
+pub async fn resolve_builder(context: &Context<'_>, name: Option<&str>) -> Result<Choice> {
+    if let Some(name) = name.or(context.builder.as_deref()) {
+        return named(context, name).await;
+    }
+    if let Some(name) = context.selected()? {
+        return named(context, &name).await;
+    }
+    if let Some(builder) = builders::at_buildkit_host(context).await {
+        let note = format!("Using the daemon at `{}` (BUILDKIT_HOST)", builder.endpoint());
+        return Ok(Choice {
+            builder,
+            note: Some(note),
+        });
+    }
+    let active = context.contexts.active();
+    let engine = context.contexts.get(active)?;
+    let has_driver = context
+        .drivers
+        .names()
+        .iter()
+        .any(|name| name == shared::CONTEXT_DRIVER);
+    let local = builders::local(context);
+    match (engine, local) {
+        (Some(engine), None) => Ok(plain(Builder::of_context(&engine))),
+        (Some(engine), _) if has_driver && may_answer(&engine.host) => {
+            Ok(plain(Builder::of_context(&engine)))
+        }
+        (_, Some(local)) => Ok(Choice {
+            note: Some(local_note(active, has_driver)),
+            builder: local,
+        }),
+        (None, None) => Err(not_found(active)),
+    }
+}
+
+fn plain(builder: Builder) -> Choice {
+    Choice { builder, note: None }
+}
+
+async fn named(context: &Context<'_>, name: &str) -> Result<Choice> {
+    builders::find(context, name)
+        .await?
+        .map(plain)
+        .ok_or_else(|| unknown_builder(context, name))
+}
+
+fn unknown_builder(context: &Context<'_>, name: &str) -> CommandError {
+    let known: Vec<String> = context
+        .store
+        .list()
+        .map(|listing| {
+            listing
+                .builders
+                .into_iter()
+                .map(|stored| stored.record.name)
+                .collect()
+        })
+        .unwrap_or_default();
+    let error = not_found(name);
+    match super::values::nearest(name, known.iter().map(String::as_str)) {
+        Some(near) => error.with_hint(format!("Did you mean `{near}`?")),
+        None => error.with_hint("`bkhost ls` lists the builders, `bkhost create` makes one"),
+    }
+}
+
+/// The error for a builder that does not exist, in the words of buildx.
+fn not_found(name: &str) -> CommandError {
+    CommandError::user(format!("no builder {name:?} found"))
+}
+
+fn local_note(active: &str, has_driver: bool) -> String {
+    let why = if has_driver {
+        format!("no engine answers for the docker context `{active}`")
+    } else {
+        "no builder is selected".to_owned()
+    };
+    format!(
+        "Using the builder `{}`, a daemon on this machine: {why}",
+        builders::LOCAL
+    )
+}
+
+/// Whether an engine may be there: a socket must exist, anything else is worth a try.
+fn may_answer(host: &str) -> bool {
+    host.strip_prefix("unix://")
+        .is_none_or(|path| std::path::Path::new(path).exists())
+}
+
+fn docker_environment(environment: &Environment) -> DockerEnvironment {
+    let get = |name: &str| environment.get(name).map(str::to_owned);
+    DockerEnvironment {
+        folder: config::folder(environment.get(env_vars::DOCKER_CONFIG), &environment.home()),
+        host: get(env_vars::DOCKER_HOST),
+        context: get(env_vars::DOCKER_CONTEXT),
+        tls: environment.get(env_vars::DOCKER_TLS).is_some(),
+        tls_verify: environment.get(env_vars::DOCKER_TLS_VERIFY).is_some(),
+        cert_path: environment.get(env_vars::DOCKER_CERT_PATH).map(PathBuf::from),
+        auth_config: get(env_vars::DOCKER_AUTH_CONFIG),
+        path: get(env_vars::PATH).unwrap_or_default(),
+    }
+}
+
+fn owner(environment: &Environment, root: &std::path::Path) -> Option<Owner> {
+    if !environment.has(env_vars::SUDO_COMMAND) {
+        return None;
+    }
+    Owner::behind_sudo(
+        environment.get(env_vars::SUDO_UID),
+        environment.get(env_vars::SUDO_GID),
+        &environment.home(),
+        root,
+    )
+}

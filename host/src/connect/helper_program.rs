@@ -1,0 +1,565 @@
+//! A connection through a helper program: a child process whose stdin and stdout are the two directions.
+//!
+//! The argument lists are those of the connection helpers that BuildKit's own client has. Every value is checked, and
+//! stands where it cannot be taken for an option.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+
+use crate::keeper::exec;
+
+/// How much of a helper's stderr is kept.
+const STDERR_TAIL: usize = 4096;
+/// How long a helper may take to end after its end of stream.
+const EXIT_LIMIT: Duration = Duration::from_secs(10);
+/// How long a helper has after SIGTERM.
+const KILL_AFTER: Duration = Duration::from_secs(3);
+/// What runs on the other side.
+const DIAL: [&str; 2] = ["buildctl", "dial-stdio"];
+
+/// Why there is no connection through a helper program, or why it ended.
+#[derive(Debug, thiserror::Error)]
+pub enum HelperError {
+    /// A value cannot be used.
+    #[error("`{value}` cannot be a {what}")]
+    Invalid {
+        /// What it should be.
+        what: &'static str,
+        /// The value.
+        value: String,
+    },
+    /// The program is not there.
+    #[error("The program `{program}` is not on PATH")]
+    Missing {
+        /// Its name.
+        program: &'static str,
+    },
+    /// It cannot be run.
+    #[error("Failed to run `{program}`")]
+    Run {
+        /// Its path.
+        program: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It ended.
+    #[error("`{program}` ended with {status}{}", stderr_words(stderr))]
+    Ended {
+        /// Its name.
+        program: &'static str,
+        /// How it ended, in words.
+        status: String,
+        /// The last of its stderr.
+        stderr: String,
+    },
+}
+
+fn stderr_words(stderr: &str) -> String {
+    match stderr.trim().lines().last() {
+        Some(line) => format!(": {}", line.trim()),
+        None => String::new(),
+    }
+}
+
+/// A helper program with its arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HelperCommand {
+    program: &'static str,
+    args: Vec<String>,
+}
+
+impl HelperCommand {
+    /// `ssh` to `buildctl dial-stdio`; `socket` is the daemon's on that host.
+    pub fn ssh(
+        host: &str,
+        user: Option<&str>,
+        port: Option<u16>,
+        socket: Option<&str>,
+    ) -> Result<Self, HelperError> {
+        let mut args = Vec::new();
+        if let Some(user) = user {
+            args.extend(["-l".to_owned(), word("user of ssh", user)?]);
+        }
+        if let Some(port) = port {
+            args.extend(["-p".to_owned(), port.to_string()]);
+        }
+        args.extend(["--".to_owned(), word("host of ssh", host)?, "buildctl".to_owned()]);
+        if let Some(socket) = socket {
+            // A shell on the other side reads this.
+            args.extend(["--addr".to_owned(), quoted(&format!("unix://{}", path(socket)?))]);
+        }
+        args.push("dial-stdio".to_owned());
+        Ok(Self { program: "ssh", args })
+    }
+
+    /// `docker exec` into a container.
+    pub fn docker_exec(container: &str, context: Option<&str>) -> Result<Self, HelperError> {
+        let mut args = Vec::new();
+        if let Some(context) = context {
+            args.push(format!("--context={}", name("docker context", context)?));
+        }
+        Ok(Self::exec("docker", args, container, &[])?)
+    }
+
+    /// `podman exec` into a container.
+    pub fn podman_exec(container: &str) -> Result<Self, HelperError> {
+        Self::exec("podman", Vec::new(), container, &[])
+    }
+
+    /// `nerdctl exec` into a container; `namespace` is containerd's.
+    pub fn nerdctl_exec(container: &str, namespace: Option<&str>) -> Result<Self, HelperError> {
+        let namespace = match namespace {
+            Some(namespace) => vec![
+                "--namespace".to_owned(),
+                name("namespace of containerd", namespace)?,
+            ],
+            None => Vec::new(),
+        };
+        Self::exec("nerdctl", Vec::new(), container, &namespace)
+    }
+
+    fn exec(
+        program: &'static str,
+        mut args: Vec<String>,
+        container: &str,
+        options: &[String],
+    ) -> Result<Self, HelperError> {
+        args.push("exec".to_owned());
+        args.extend_from_slice(options);
+        args.extend(["-i".to_owned(), name("container", container)?]);
+        args.extend(DIAL.map(str::to_owned));
+        Ok(Self { program, args })
+    }
+
+    /// `kubectl exec` into a pod. Absent values are given as empty ones.
+    pub fn kubectl_exec(
+        pod: &str,
+        container: Option<&str>,
+        namespace: Option<&str>,
+        context: Option<&str>,
+    ) -> Result<Self, HelperError> {
+        let context = context.unwrap_or_default();
+        if context.contains(char::is_control) {
+            return Err(invalid("context of kubectl", context));
+        }
+        let object =
+            |what, value: Option<&str>| value.map_or(Ok(String::new()), |value| kube_name(what, value));
+        let mut args = vec![
+            format!("--context={context}"),
+            format!("--namespace={}", object("namespace", namespace)?),
+            "exec".to_owned(),
+            format!("--container={}", object("container", container)?),
+            "-i".to_owned(),
+            kube_name("pod", pod)?,
+            "--".to_owned(),
+        ];
+        args.extend(DIAL.map(str::to_owned));
+        Ok(Self {
+            program: "kubectl",
+            args,
+        })
+    }
+
+    /// The program's name.
+    pub fn program(&self) -> &'static str {
+        self.program
+    }
+
+    /// Its arguments.
+    pub fn args(&self) -> &[String] {
+        &self.args
+    }
+
+    /// Starts the program at `path` in a session of its own. `host` is this program, which makes the session.
+    pub fn start(&self, path: &Path, host: &Path) -> Result<HelperProgram, HelperError> {
+        let mut command = Command::from(exec::in_new_session(host, path));
+        command
+            .args(&self.args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let run = |source| HelperError::Run {
+            program: path.to_owned(),
+            source,
+        };
+        let mut child = command.spawn().map_err(run)?;
+        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
+            return Err(run(io::ErrorKind::BrokenPipe.into()));
+        };
+        let last = LastWords::default();
+        let listening = tokio::spawn(listen(stderr, last.clone()));
+        Ok(HelperProgram {
+            program: self.program,
+            stdin: Some(stdin),
+            stdout,
+            life: Life::Running(child, listening),
+            last,
+        })
+    }
+}
+
+fn invalid(what: &'static str, value: &str) -> HelperError {
+    HelperError::Invalid {
+        what,
+        value: value.to_owned(),
+    }
+}
+
+/// A word that no program takes for an option.
+fn word(what: &'static str, value: &str) -> Result<String, HelperError> {
+    let unfit = |c: char| c.is_control() || c.is_whitespace();
+    if value.is_empty() || value.starts_with('-') || value.contains(unfit) {
+        return Err(invalid(what, value));
+    }
+    Ok(value.to_owned())
+}
+
+/// A name as container engines have them.
+fn name(what: &'static str, value: &str) -> Result<String, HelperError> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '+');
+    if !value.starts_with(|c: char| c.is_ascii_alphanumeric()) || !value.chars().all(fits) {
+        return Err(invalid(what, value));
+    }
+    Ok(value.to_owned())
+}
+
+/// A name as Kubernetes has them.
+fn kube_name(what: &'static str, value: &str) -> Result<String, HelperError> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+    if value.is_empty() || value.starts_with('-') || !value.chars().all(fits) {
+        return Err(invalid(what, value));
+    }
+    Ok(value.to_owned())
+}
+
+fn path(value: &str) -> Result<&str, HelperError> {
+    if !value.starts_with('/') || value.contains(char::is_control) {
+        return Err(invalid("socket path", value));
+    }
+    Ok(value)
+}
+
+/// As one word of a shell; unchanged when nothing in it means anything to one.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | ':' | '.' | '_' | '-' | '+' | '@');
+    if text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+/// What is known of a helper program that has ended; shared with its connection.
+#[derive(Clone, Debug, Default)]
+pub struct LastWords(Arc<Mutex<(Vec<u8>, Option<i32>)>>);
+
+impl LastWords {
+    /// The last 4096 bytes it wrote to stderr.
+    pub fn stderr(&self) -> String {
+        String::from_utf8_lossy(&self.lock().0).into_owned()
+    }
+
+    /// Its exit status; 128 and the signal's number for one that was killed.
+    pub fn exit_status(&self) -> Option<i32> {
+        self.lock().1
+    }
+
+    fn add(&self, data: &[u8]) {
+        let text = &mut self.lock().0;
+        text.extend_from_slice(data);
+        let surplus = text.len().saturating_sub(STDERR_TAIL);
+        text.drain(..surplus);
+    }
+
+    fn ended(&self, status: ExitStatus) {
+        use std::os::unix::process::ExitStatusExt;
+        let killed = status.signal().map(|signal| 128 + signal);
+        self.lock().1 = status.code().or(killed);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, (Vec<u8>, Option<i32>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn listen(mut stderr: ChildStderr, last: LastWords) {
+    let mut data = vec![0; STDERR_TAIL];
+    while let Ok(read) = stderr.read(&mut data).await {
+        match data.get(..read) {
+            Some(part) if !part.is_empty() => last.add(part),
+            _ => return,
+        }
+    }
+}
+
+/// A running helper program as a stream. Dropping it ends the program: its pipes are closed, then SIGTERM, then SIGKILL.
+pub struct HelperProgram {
+    program: &'static str,
+    stdin: Option<ChildStdin>,
+    stdout: ChildStdout,
+    life: Life,
+    last: LastWords,
+}
+
+enum Life {
+    Running(Child, tokio::task::JoinHandle<()>),
+    Ending(BoxFuture<'static, io::Result<()>>),
+    Ended,
+}
+
+impl HelperProgram {
+    /// What is known of it once it has ended.
+    pub fn last_words(&self) -> LastWords {
+        self.last.clone()
+    }
+
+    /// At the end of its output: how it ended.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Life::Running(..) = self.life
+            && let Life::Running(child, listening) = std::mem::replace(&mut self.life, Life::Ended)
+        {
+            self.stdin = None;
+            self.life = Life::Ending(Box::pin(end(self.program, child, listening, self.last.clone())));
+        }
+        let Life::Ending(ending) = &mut self.life else {
+            return Poll::Ready(Ok(()));
+        };
+        let ended = ready!(ending.as_mut().poll(cx));
+        self.life = Life::Ended;
+        Poll::Ready(ended)
+    }
+}
+
+async fn end(
+    program: &'static str,
+    mut child: Child,
+    listening: tokio::task::JoinHandle<()>,
+    last: LastWords,
+) -> io::Result<()> {
+    let status = tokio::time::timeout(EXIT_LIMIT, child.wait()).await;
+    let _ = tokio::time::timeout(Duration::from_millis(200), listening).await;
+    let words = match status {
+        Ok(Ok(status)) => {
+            last.ended(status);
+            if status.success() {
+                return Ok(());
+            }
+            status.to_string()
+        }
+        Ok(Err(error)) => return Err(error),
+        Err(_) => format!("no exit within {EXIT_LIMIT:?} of its end of stream"),
+    };
+    Err(io::Error::other(HelperError::Ended {
+        program,
+        status: words,
+        stderr: last.stderr(),
+    }))
+}
+
+impl Drop for HelperProgram {
+    fn drop(&mut self) {
+        self.stdin = None;
+        let Life::Running(child, _) = std::mem::replace(&mut self.life, Life::Ended) else {
+            return;
+        };
+        // Without a runtime the child is killed as it is dropped.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(terminate(child, self.last.clone()));
+        }
+    }
+}
+
+async fn terminate(mut child: Child, last: LastWords) {
+    // Not waited for yet, so the id is still its own.
+    if let Some(pid) = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)) {
+        let _ = kill_process(pid, Signal::TERM);
+    }
+    if let Ok(Ok(status)) = tokio::time::timeout(KILL_AFTER, child.wait()).await {
+        last.ended(status);
+    }
+}
+
+impl AsyncRead for HelperProgram {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        if let Life::Running(..) = self.life {
+            let before = buf.filled().len();
+            ready!(Pin::new(&mut self.stdout).poll_read(cx, buf))?;
+            if buf.filled().len() > before {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        self.poll_end(cx)
+    }
+}
+
+impl AsyncWrite for HelperProgram {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.stdin {
+            Some(stdin) => Pin::new(stdin).poll_write(cx, buf),
+            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stdin {
+            Some(stdin) => Pin::new(stdin).poll_flush(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stdin = None;
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt;
+
+    fn line(command: Result<HelperCommand, HelperError>) -> String {
+        let command = command.unwrap();
+        format!("{} {}", command.program, command.args.join(" "))
+    }
+
+    #[test]
+    fn argument_lists_are_those_of_buildkits_client() {
+        for (command, expected) in [
+            (
+                HelperCommand::ssh("host", Some("me"), Some(22), Some("/run/b.sock")),
+                "ssh -l me -p 22 -- host buildctl --addr unix:///run/b.sock dial-stdio",
+            ),
+            (
+                HelperCommand::ssh("host", None, None, None),
+                "ssh -- host buildctl dial-stdio",
+            ),
+            (
+                HelperCommand::docker_exec("c", Some("ctx")),
+                "docker --context=ctx exec -i c buildctl dial-stdio",
+            ),
+            (
+                HelperCommand::podman_exec("c"),
+                "podman exec -i c buildctl dial-stdio",
+            ),
+            (
+                HelperCommand::nerdctl_exec("c", Some("ns")),
+                "nerdctl exec --namespace ns -i c buildctl dial-stdio",
+            ),
+            (
+                HelperCommand::kubectl_exec("p", Some("k"), None, Some("arn:aws:x/y")),
+                "kubectl --context=arn:aws:x/y --namespace= exec --container=k -i p -- buildctl dial-stdio",
+            ),
+        ] {
+            assert_eq!(line(command), expected);
+        }
+    }
+
+    #[test]
+    fn nothing_becomes_an_option_or_a_command() {
+        for refused in [
+            HelperCommand::ssh("-oProxyCommand=x", None, None, None),
+            HelperCommand::ssh("h", Some("-F/x"), None, None),
+            HelperCommand::ssh("a b", None, None, None),
+            HelperCommand::ssh("h", None, None, Some("relative")),
+            HelperCommand::docker_exec("--privileged", None),
+            HelperCommand::docker_exec("c", Some("a b")),
+            HelperCommand::podman_exec(""),
+            HelperCommand::nerdctl_exec("c", Some("--x")),
+            HelperCommand::kubectl_exec("-it", None, None, None),
+            HelperCommand::kubectl_exec("p", Some("UP"), None, None),
+        ] {
+            assert!(matches!(refused, Err(HelperError::Invalid { .. })), "{refused:?}");
+        }
+        let quoted = line(HelperCommand::ssh("h", None, None, Some("/a'; rm -rf b")));
+        assert_eq!(
+            quoted,
+            "ssh -- h buildctl --addr 'unix:///a'\\''; rm -rf b' dial-stdio"
+        );
+    }
+
+    /// A helper that is `sh` with this script; `sh` also stands in for the program that makes the session.
+    fn helper(dir: &Path, script: &str) -> HelperProgram {
+        let session = dir.join("session");
+        std::fs::write(&session, "#!/bin/sh\nshift 3\nexec \"$@\"\n").unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&session, mode).unwrap();
+        let command = HelperCommand {
+            program: "sh",
+            args: vec!["-c".to_owned(), script.to_owned()],
+        };
+        command.start(Path::new("/bin/sh"), &session).unwrap()
+    }
+
+    #[tokio::test]
+    async fn bytes_go_both_ways() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut program = helper(dir.path(), "cat");
+        program.write_all(b"hello").await.unwrap();
+        program.shutdown().await.unwrap();
+        let mut text = String::new();
+        program.read_to_string(&mut text).await.unwrap();
+        assert_eq!(text, "hello");
+        assert_eq!(program.last_words().exit_status(), Some(0));
+    }
+
+    #[tokio::test]
+    async fn a_failure_has_the_status_and_the_last_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut program = helper(dir.path(), "echo nobody there >&2; exit 255");
+        let error = program.read(&mut [0; 8]).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`sh` ended with exit status: 255: nobody there"
+        );
+        assert_eq!(program.last_words().exit_status(), Some(255));
+        assert_eq!(program.last_words().stderr(), "nobody there\n");
+    }
+
+    #[tokio::test]
+    async fn only_the_end_of_stderr_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut program = helper(
+            dir.path(),
+            "i=0; while [ $i -lt 2000 ]; do echo line $i >&2; i=$((i+1)); done",
+        );
+        let _ = program.read(&mut [0; 8]).await;
+        let text = program.last_words().stderr();
+        assert_eq!(text.len(), STDERR_TAIL);
+        assert!(text.ends_with("line 1999\n"));
+    }
+
+    #[tokio::test]
+    async fn a_dropped_helper_is_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = helper(dir.path(), "exec sleep 600");
+        let last = program.last_words();
+        drop(program);
+        for _ in 0..500 {
+            if last.exit_status().is_some() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(last.exit_status(), Some(128 + 15));
+    }
+}

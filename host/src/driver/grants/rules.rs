@@ -1,0 +1,516 @@
+//! Rules over requests to an HTTP API: method, path, query and named fields of the body.
+//!
+//! A request is allowed when one rule allows all of it. Whatever a rule does not name is denied: a path, a query key,
+//! a field of the body. Patterns are globs (`*` is any text) with variables in braces: `{node}` (the stored name),
+//! `{node-dns}` (with `-` for `_`), `{option:NAME}` (a driver option of the builder). A path segment `{id:CLASS}` is an
+//! id of that class that an allowed request returned earlier in the operation.
+
+use std::collections::BTreeMap;
+
+use percent_encoding::percent_decode_str;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Denied;
+use crate::driver::node::NodeConfig;
+
+/// Most bytes of a request's body that are looked at field by field.
+const BODY: usize = 16 << 20;
+
+/// One rule as manifests write it.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RuleText {
+    /// HTTP method in capitals.
+    pub method: String,
+    /// Path with a pattern for each segment.
+    pub path: String,
+    /// Query keys that may be given, each with the patterns its value may have.
+    #[serde(default)]
+    pub query: BTreeMap<String, OneOrMany>,
+    /// Fields of the JSON body that may be given. Keys are paths (`/HostConfig/Privileged`, a segment `*` is any, a
+    /// last segment `**` is all below), values what they may hold.
+    #[serde(default)]
+    pub body: BTreeMap<String, OneOrMany>,
+    /// The body is not looked at, because it is no JSON (an archive).
+    #[serde(default)]
+    pub raw_body: bool,
+    /// What to remember of the answer: class of id to its path in the answer (`/Id`, `/items/*/metadata/name`).
+    #[serde(default)]
+    pub remember: BTreeMap<String, String>,
+}
+
+/// One allowed value, or several.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub enum OneOrMany {
+    /// One.
+    One(Allowed),
+    /// Several.
+    Many(Vec<Allowed>),
+}
+
+/// An allowed value. A text is a pattern for texts, and `*` is any value.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub enum Allowed {
+    /// A truth value.
+    Bool(bool),
+    /// A whole number.
+    Number(i64),
+    /// A pattern.
+    Pattern(String),
+}
+
+impl OneOrMany {
+    fn all(&self) -> &[Allowed] {
+        match self {
+            Self::One(allowed) => std::slice::from_ref(allowed),
+            Self::Many(allowed) => allowed,
+        }
+    }
+}
+
+impl RuleText {
+    /// What is wrong with the rule itself.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+        if !METHODS.contains(&self.method.as_str()) {
+            return Err(format!(
+                "has the method `{}`, which is none of: {}",
+                self.method,
+                METHODS.join(", ")
+            ));
+        }
+        for path in std::iter::once(&self.path)
+            .chain(self.body.keys())
+            .chain(self.remember.values())
+        {
+            if !path.starts_with('/') {
+                return Err(format!("has the path `{path}`, which does not begin with `/`"));
+            }
+        }
+        if self.raw_body && !self.body.is_empty() {
+            return Err("has both `body` and `raw-body`".to_owned());
+        }
+        Ok(())
+    }
+
+    fn name(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
+}
+
+/// A request that is to be sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request<'a> {
+    /// HTTP method.
+    pub method: &'a str,
+    /// Path with its query.
+    pub path: &'a str,
+    /// Body.
+    pub body: &'a [u8],
+}
+
+/// What the variables of rules stand for.
+pub(crate) struct Scope<'a> {
+    config: &'a NodeConfig,
+    remembered: &'a dyn Fn(&str, &str) -> bool,
+}
+
+impl<'a> Scope<'a> {
+    /// The scope of a node. `remembered` says whether a class has an id.
+    pub fn new(config: &'a NodeConfig, remembered: &'a dyn Fn(&str, &str) -> bool) -> Self {
+        Self { config, remembered }
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        match name {
+            "node" => Some(self.config.node.clone()),
+            "node-dns" => Some(self.config.node.replace('_', "-")),
+            _ => {
+                let option = name.strip_prefix("option:")?;
+                self.config.options.get(option).cloned()
+            }
+        }
+    }
+}
+
+/// A rule that allowed a request.
+#[derive(Clone, Debug)]
+pub(crate) struct Rule<'a>(&'a RuleText);
+
+impl<'r> Rule<'r> {
+    /// Ids in an answer that the rule says to remember, with their classes.
+    pub fn ids<'a>(&self, answer: &'a Value) -> Vec<(&'r str, &'a str)> {
+        let mut ids = Vec::new();
+        for (class, path) in &self.0.remember {
+            let mut found = vec![answer];
+            for segment in segments(path) {
+                found = found
+                    .into_iter()
+                    .flat_map(|value| children(value, segment))
+                    .collect();
+            }
+            ids.extend(
+                found
+                    .into_iter()
+                    .filter_map(Value::as_str)
+                    .map(|id| (class.as_str(), id)),
+            );
+        }
+        ids
+    }
+}
+
+/// The rule that allows a request. The refusal is that of the rule which came nearest.
+pub(crate) fn find<'a>(
+    rules: &'a [RuleText],
+    request: &Request<'_>,
+    scope: &Scope<'_>,
+) -> Result<Rule<'a>, Denied> {
+    let mut nearest = Refusal::Path;
+    for rule in rules {
+        match allows(rule, request, scope) {
+            Ok(()) => return Ok(Rule(rule)),
+            Err(refusal) => nearest = nearest.nearer(refusal),
+        }
+    }
+    let path = request.path.split('?').next().unwrap_or_default();
+    Err(Denied {
+        call: format!("`{} {path}`", request.method),
+        rule: nearest.words(),
+    })
+}
+
+/// Why a rule does not allow a request; later ones are nearer to being allowed.
+#[derive(Debug)]
+enum Refusal {
+    Path,
+    Query(String),
+    Body(String),
+}
+
+impl Refusal {
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Path => 0,
+            Self::Query(_) => 1,
+            Self::Body(_) => 2,
+        }
+    }
+
+    fn nearer(self, other: Self) -> Self {
+        if other.rank() > self.rank() { other } else { self }
+    }
+
+    fn words(self) -> String {
+        match self {
+            Self::Path => "no rule of the driver's manifest allows this method and path".to_owned(),
+            Self::Query(words) | Self::Body(words) => words,
+        }
+    }
+}
+
+fn allows(rule: &RuleText, request: &Request<'_>, scope: &Scope<'_>) -> Result<(), Refusal> {
+    if rule.method != request.method {
+        return Err(Refusal::Path);
+    }
+    let (path, query) = match request.path.split_once('?') {
+        Some((path, query)) => (path, query),
+        None => (request.path, ""),
+    };
+    if !path_matches(&rule.path, path, scope) {
+        return Err(Refusal::Path);
+    }
+    check_query(rule, query, scope)?;
+    if rule.raw_body {
+        return Ok(());
+    }
+    check_body(rule, request.body, scope)
+}
+
+fn path_matches(pattern: &str, path: &str, scope: &Scope<'_>) -> bool {
+    if !path.starts_with('/') || path.contains('#') {
+        return false;
+    }
+    let wanted: Vec<&str> = segments(pattern).collect();
+    let given: Vec<&str> = segments(path).collect();
+    wanted.len() == given.len()
+        && wanted
+            .iter()
+            .zip(&given)
+            .all(|(pattern, segment)| segment_matches(pattern, segment, scope))
+}
+
+/// The parts of a path between its slashes; `/a//b` has an empty one, which no pattern matches.
+fn segments(path: &str) -> impl Iterator<Item = &str> {
+    path.strip_prefix('/').unwrap_or(path).split('/')
+}
+
+fn segment_matches(pattern: &str, segment: &str, scope: &Scope<'_>) -> bool {
+    let Ok(segment) = percent_decode_str(segment).decode_utf8() else {
+        return false;
+    };
+    if segment.is_empty() || segment == "." || segment == ".." || segment.contains(['/', '\0']) {
+        return false;
+    }
+    if let Some(class) = pattern
+        .strip_prefix("{id:")
+        .and_then(|rest| rest.strip_suffix('}'))
+    {
+        return (scope.remembered)(class, &segment);
+    }
+    pattern_matches(pattern, &segment, scope)
+}
+
+fn check_query(rule: &RuleText, query: &str, scope: &Scope<'_>) -> Result<(), Refusal> {
+    let mut seen = Vec::new();
+    for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        let allowed = rule.query.get(&*key).is_some_and(|allowed| {
+            allowed.all().iter().any(|allowed| match allowed {
+                Allowed::Pattern(pattern) => pattern_matches(pattern, &value, scope),
+                Allowed::Bool(wanted) => value == wanted.to_string(),
+                Allowed::Number(wanted) => value == wanted.to_string(),
+            })
+        });
+        // Which of two values counts is the server's affair, so there is only one.
+        if !allowed || seen.contains(&key) {
+            return Err(Refusal::Query(format!(
+                "the rule `{}` does not allow `{key}={value}` in the query",
+                rule.name()
+            )));
+        }
+        seen.push(key);
+    }
+    Ok(())
+}
+
+fn check_body(rule: &RuleText, body: &[u8], scope: &Scope<'_>) -> Result<(), Refusal> {
+    if body.is_empty() {
+        return Ok(());
+    }
+    let name = rule.name();
+    if rule.body.is_empty() {
+        return Err(Refusal::Body(format!("the rule `{name}` allows no body")));
+    }
+    if body.len() > BODY {
+        return Err(Refusal::Body(format!("the body has more than {BODY} bytes")));
+    }
+    let Ok(value) = parse_unambiguous(body) else {
+        return Err(Refusal::Body(format!(
+            "the rule `{name}` wants a JSON body whose objects name each field once"
+        )));
+    };
+    check_value(rule, &value, &mut Vec::new(), scope).map_err(|field| {
+        Refusal::Body(format!(
+            "the rule `{name}` does not allow the body's field `{field}`"
+        ))
+    })
+}
+
+/// Reads JSON and refuses objects that name a field twice: the server might take the other one. Names that differ in
+/// case only count as the same, because Go's decoder takes either.
+fn parse_unambiguous(body: &[u8]) -> Result<Value, serde_json::Error> {
+    struct Once;
+    impl<'de> serde::de::DeserializeSeed<'de> for Once {
+        type Value = Value;
+        fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+            deserializer.deserialize_any(self)
+        }
+    }
+    impl<'de> serde::de::Visitor<'de> for Once {
+        type Value = Value;
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("JSON")
+        }
+        fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+            Ok(Value::Bool(value))
+        }
+        fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+            Ok(value.into())
+        }
+        fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+            Ok(value.into())
+        }
+        fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+            Ok(value.into())
+        }
+        fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+            Ok(value.into())
+        }
+        fn visit_unit<E>(self) -> Result<Value, E> {
+            Ok(Value::Null)
+        }
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+            let mut values = Vec::new();
+            while let Some(value) = seq.next_element_seed(Once)? {
+                values.push(value);
+            }
+            Ok(Value::Array(values))
+        }
+        fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+            let mut fields = serde_json::Map::new();
+            let mut seen = std::collections::BTreeSet::new();
+            while let Some(key) = map.next_key::<String>()? {
+                if !seen.insert(key.to_lowercase()) {
+                    return Err(serde::de::Error::custom("a field is named twice"));
+                }
+                fields.insert(key, map.next_value_seed(Once)?);
+            }
+            Ok(Value::Object(fields))
+        }
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let value = serde::de::DeserializeSeed::deserialize(Once, &mut deserializer)?;
+    deserializer.end()?;
+    Ok(value)
+}
+
+/// Checks every leaf of a body; the error is the path of the first that is not allowed.
+fn check_value(
+    rule: &RuleText,
+    value: &Value,
+    path: &mut Vec<String>,
+    scope: &Scope<'_>,
+) -> Result<(), String> {
+    if path.iter().any(|segment| segment.contains('/')) && !below_all(rule, path) {
+        // A key with a slash could pretend to be deeper than it is.
+        return Err(format!("/{}", path.join("/")));
+    }
+    match value {
+        Value::Null => Ok(()),
+        Value::Object(fields) => fields.iter().try_for_each(|(key, value)| {
+            path.push(key.clone());
+            let result = check_value(rule, value, path, scope);
+            path.pop();
+            result
+        }),
+        Value::Array(values) => values.iter().enumerate().try_for_each(|(index, value)| {
+            path.push(index.to_string());
+            let result = check_value(rule, value, path, scope);
+            path.pop();
+            result
+        }),
+        leaf if leaf_allowed(rule, leaf, path, scope) => Ok(()),
+        _ => Err(format!("/{}", path.join("/"))),
+    }
+}
+
+fn below_all(rule: &RuleText, path: &[String]) -> bool {
+    rule.body
+        .iter()
+        .any(|(pattern, allowed)| pattern.ends_with("/**") && field_matches(pattern, path) && is_any(allowed))
+}
+
+fn is_any(allowed: &OneOrMany) -> bool {
+    allowed
+        .all()
+        .iter()
+        .any(|allowed| matches!(allowed, Allowed::Pattern(pattern) if pattern == "*"))
+}
+
+fn leaf_allowed(rule: &RuleText, leaf: &Value, path: &[String], scope: &Scope<'_>) -> bool {
+    rule.body
+        .iter()
+        .filter(|(pattern, _)| field_matches(pattern, path))
+        .any(|(_, allowed)| {
+            allowed
+                .all()
+                .iter()
+                .any(|allowed| value_allowed(allowed, leaf, scope))
+        })
+}
+
+fn field_matches(pattern: &str, path: &[String]) -> bool {
+    let mut given = path.iter();
+    for segment in segments(pattern) {
+        if segment == "**" {
+            return given.next().is_some();
+        }
+        match given.next() {
+            Some(_) if segment == "*" => {}
+            Some(name) if name == segment => {}
+            _ => return false,
+        }
+    }
+    given.next().is_none()
+}
+
+fn value_allowed(allowed: &Allowed, value: &Value, scope: &Scope<'_>) -> bool {
+    match allowed {
+        Allowed::Pattern(pattern) if pattern == "*" => true,
+        Allowed::Pattern(pattern) => value
+            .as_str()
+            .is_some_and(|text| pattern_matches(pattern, text, scope)),
+        Allowed::Bool(wanted) => value.as_bool() == Some(*wanted),
+        Allowed::Number(wanted) => value.as_i64() == Some(*wanted),
+    }
+}
+
+fn pattern_matches(pattern: &str, text: &str, scope: &Scope<'_>) -> bool {
+    match parts(pattern, scope) {
+        Some(parts) => glob_matches(&parts, text),
+        None => false,
+    }
+}
+
+/// A piece of a pattern: text that must be there, or any text.
+#[derive(Debug, PartialEq)]
+enum PatternPart {
+    Text(String),
+    Any,
+}
+
+/// The pieces of a pattern with its variables put in; absent when one has no value. A value is text even if it has a
+/// `*` in it.
+fn parts(pattern: &str, scope: &Scope<'_>) -> Option<Vec<PatternPart>> {
+    let mut parts = Vec::new();
+    let mut text = String::new();
+    let mut rest = pattern;
+    while let Some(c) = rest.chars().next() {
+        let after = rest.get(c.len_utf8()..)?;
+        rest = match c {
+            '*' => {
+                parts.push(PatternPart::Text(std::mem::take(&mut text)));
+                parts.push(PatternPart::Any);
+                after
+            }
+            '{' => {
+                let (name, after) = after.split_once('}')?;
+                text.push_str(&scope.variable(name)?);
+                after
+            }
+            c => {
+                text.push(c);
+                after
+            }
+        };
+    }
+    parts.push(PatternPart::Text(text));
+    Some(parts)
+}
+
+fn glob_matches(parts: &[PatternPart], text: &str) -> bool {
+    match parts {
+        [] => text.is_empty(),
+        [PatternPart::Text(wanted), rest @ ..] => text
+            .strip_prefix(wanted.as_str())
+            .is_some_and(|text| glob_matches(rest, text)),
+        [PatternPart::Any, rest @ ..] => (0..=text.len())
+            .filter_map(|start| text.get(start..))
+            .any(|text| glob_matches(rest, text)),
+    }
+}
+
+fn children<'a>(value: &'a Value, segment: &str) -> Vec<&'a Value> {
+    match value {
+        Value::Array(values) if segment == "*" => values.iter().collect(),
+        Value::Object(fields) if segment == "*" => fields.values().collect(),
+        Value::Object(fields) => fields.get(segment).into_iter().collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+//! One-way byte streams from the host to a guest, or through it to the host.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use wasmtime::component::Resource;
+use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
+
+use super::types::{Answer, Failure};
+use crate::connect::pipe::Pipe;
+use crate::driver::bindings::streams::{Host, HostByteStream};
+use crate::driver::limits::READ;
+use crate::driver::state::View;
+
+/// Bytes read ahead to find out whether a stream is readable.
+const AHEAD: usize = 16 << 10;
+
+/// An open stream while a guest owns it.
+pub struct ByteStream {
+    source: Box<dyn AsyncRead + Send + Unpin>,
+    ahead: BytesMut,
+    /// The end, or a failure that the next read reports.
+    ended: Option<std::io::Result<()>>,
+}
+
+impl ByteStream {
+    /// A stream of what `source` yields.
+    pub fn new(source: impl AsyncRead + Send + Unpin + 'static) -> Self {
+        Self {
+            source: Box::new(source),
+            ahead: BytesMut::new(),
+            ended: None,
+        }
+    }
+
+    /// The stream with what was read ahead, for the host to read. It cannot be written to.
+    pub fn into_pipe(self) -> Pipe {
+        let ahead = self.ahead.freeze();
+        match self.ended {
+            None => Pipe::new(ReadOnly(self.source)).with_ahead(ahead),
+            Some(_) => Pipe::new(ReadOnly(Box::new(tokio::io::empty()))).with_ahead(ahead),
+        }
+    }
+
+    async fn fill(&mut self, limit: usize) {
+        if !self.ahead.is_empty() || self.ended.is_some() {
+            return;
+        }
+        self.ahead.reserve(limit);
+        let mut part = (&mut self.source).take(limit as u64);
+        match part.read_buf(&mut self.ahead).await {
+            Ok(0) => self.ended = Some(Ok(())),
+            Ok(_) => {}
+            Err(error) => self.ended = Some(Err(error)),
+        }
+    }
+
+    async fn read(&mut self, max: usize) -> std::io::Result<Vec<u8>> {
+        self.fill(max).await;
+        if self.ahead.is_empty() {
+            return match self.ended.replace(Ok(())) {
+                Some(Err(error)) => Err(error),
+                _ => Ok(Vec::new()),
+            };
+        }
+        let taken = max.min(self.ahead.remaining());
+        Ok(self.ahead.split_to(taken).to_vec())
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for ByteStream {
+    async fn ready(&mut self) {
+        self.fill(AHEAD).await;
+    }
+}
+
+impl Host for View<'_> {}
+
+impl HostByteStream for View<'_> {
+    async fn read(&mut self, handle: Resource<ByteStream>, max: u32, timeout: u64) -> Answer<Vec<u8>> {
+        let stream = self.table.get_mut(&handle)?;
+        let max = (max as usize).clamp(1, READ);
+        let read = self
+            .call
+            .wait(timeout, "Reading a stream", stream.read(max))
+            .await?;
+        read.map_err(|error| Failure::io("Failed to read a stream", &error))
+    }
+
+    async fn readable(&mut self, handle: Resource<ByteStream>) -> wasmtime::Result<Resource<DynPollable>> {
+        subscribe(self.table, handle)
+    }
+
+    async fn drop(&mut self, handle: Resource<ByteStream>) -> wasmtime::Result<()> {
+        self.table.delete(handle)?;
+        Ok(())
+    }
+}
+
+/// The reading half of a pipe whose other half is closed.
+struct ReadOnly(Box<dyn AsyncRead + Send + Unpin>);
+
+impl AsyncRead for ReadOnly {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for ReadOnly {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<std::io::Result<usize>> {
+        Poll::Ready(Err(std::io::ErrorKind::BrokenPipe.into()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn bytes_read_ahead_are_not_lost() {
+        let mut stream = ByteStream::new(&b"hello"[..]);
+        stream.ready().await;
+        assert_eq!(stream.read(2).await.unwrap(), b"he");
+        let mut rest = String::new();
+        stream.into_pipe().read_to_string(&mut rest).await.unwrap();
+        assert_eq!(rest, "llo");
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_told_once_and_then_the_end() {
+        let source = tokio_test_failure();
+        let mut stream = ByteStream::new(source);
+        stream.ready().await;
+        assert!(stream.read(10).await.is_err());
+        assert_eq!(stream.read(10).await.unwrap(), b"");
+    }
+
+    fn tokio_test_failure() -> impl AsyncRead + Send + Unpin {
+        struct Fails;
+        impl AsyncRead for Fails {
+            fn poll_read(
+                self: Pin<&mut Self>,
+                _: &mut Context<'_>,
+                _: &mut ReadBuf<'_>,
+            ) -> Poll<std::io::Result<()>> {
+                Poll::Ready(Err(std::io::ErrorKind::ConnectionReset.into()))
+            }
+        }
+        Fails
+    }
+}

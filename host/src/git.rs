@@ -1,0 +1,353 @@
+//! Where a context comes from, as git tells it: revision, remote address, and the place of folders in the work tree.
+//!
+//! Nothing here is ever an error of the build: what git cannot tell is left out, and said if a work tree is there.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tokio::process::Command;
+
+/// What is wanted from git.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wishes {
+    /// `vcs:…` attributes, which end up in the provenance.
+    pub info: bool,
+    /// Labels of the image.
+    pub labels: bool,
+    /// Mark the revision of a changed work tree with `-dirty`.
+    pub dirty: bool,
+}
+
+impl Wishes {
+    /// Reads `BUILDX_GIT_INFO` (default true), `BUILDX_GIT_LABELS` and `BUILDX_GIT_CHECK_DIRTY`; a value that is no
+    /// boolean leaves the default. `parse_bool` knows the spellings of booleans.
+    pub fn from_environment(
+        environment: &dyn Fn(&str) -> Option<String>,
+        parse_bool: impl Fn(&str) -> Option<bool>,
+    ) -> Self {
+        let switch = |name: &str, default: bool| {
+            environment(name)
+                .and_then(|value| parse_bool(&value))
+                .unwrap_or(default)
+        };
+        let full = environment("BUILDX_GIT_LABELS").is_some_and(|value| value == "full");
+        Self {
+            info: switch("BUILDX_GIT_INFO", true),
+            labels: full || switch("BUILDX_GIT_LABELS", false),
+            dirty: switch("BUILDX_GIT_CHECK_DIRTY", false),
+        }
+    }
+}
+
+/// What git told, as frontend attributes, and a warning if it should have told more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Frontend attributes.
+    pub attributes: BTreeMap<String, String>,
+    /// Why something is missing.
+    pub warning: Option<String>,
+}
+
+/// Asks git about the folder `context`. `dockerfile` is the file's path if one was named, `mounts` the folders that
+/// the daemon may read, by mount name.
+pub async fn facts(
+    context: &Path,
+    dockerfile: Option<&Path>,
+    mounts: &BTreeMap<String, PathBuf>,
+    wishes: Wishes,
+) -> Facts {
+    let Ok(folder) = context.canonicalize() else {
+        return Facts::default();
+    };
+    if !(wishes.info || wishes.labels) || !may_be_work_tree(&folder) {
+        return Facts::default();
+    }
+    match ask(&folder, dockerfile, mounts, wishes).await {
+        Ok(attributes) => Facts {
+            attributes,
+            warning: None,
+        },
+        Err(why) if folder.join(".git").is_dir() => Facts {
+            attributes: BTreeMap::new(),
+            warning: Some(format!(
+                "current commit information was not captured by the build: {why}"
+            )),
+        },
+        Err(_) => Facts::default(),
+    }
+}
+
+/// Spares most builds outside of a repository the start of a process.
+fn may_be_work_tree(folder: &Path) -> bool {
+    std::env::var_os("GIT_DIR").is_some() || folder.ancestors().any(|ancestor| ancestor.join(".git").exists())
+}
+
+async fn ask(
+    folder: &Path,
+    dockerfile: Option<&Path>,
+    mounts: &BTreeMap<String, PathBuf>,
+    wishes: Wishes,
+) -> Result<BTreeMap<String, String>, String> {
+    let root = git(folder, &["rev-parse", "--show-toplevel"]).await;
+    let root = root.map_err(|error| match error {
+        GitError::NotFound => "git was not found in the system".to_owned(),
+        GitError::Failed(text) => format!("failed to get git root dir: {text}"),
+    })?;
+    let root = PathBuf::from(root);
+    let (revision, source) = tokio::join!(revision(folder, wishes.dirty), source(folder));
+    let mut attributes = BTreeMap::new();
+    let mut tell = |vcs: &str, label: &str, value: Option<String>| {
+        let Some(value) = value.filter(|value| !value.is_empty()) else {
+            return;
+        };
+        if wishes.labels {
+            attributes.insert(format!("label:{label}"), value.clone());
+        }
+        if wishes.info {
+            attributes.insert(vcs.to_owned(), value);
+        }
+    };
+    tell("vcs:revision", "org.opencontainers.image.revision", revision?);
+    tell("vcs:source", "org.opencontainers.image.source", source);
+    if wishes.labels {
+        let file = dockerfile.map_or_else(|| folder.join("Dockerfile"), Path::to_owned);
+        let file = std::path::absolute(&file).unwrap_or(file);
+        if let Ok(inside) = file.strip_prefix(&root) {
+            attributes.insert(
+                "label:com.docker.image.source.entrypoint".to_owned(),
+                inside.display().to_string(),
+            );
+        }
+    }
+    if wishes.info {
+        for (mount, path) in mounts {
+            let inside = path.canonicalize().ok().and_then(|path| below(&root, &path));
+            attributes.extend(inside.map(|inside| (format!("vcs:localdir:{mount}"), inside)));
+        }
+    }
+    Ok(attributes)
+}
+
+/// `path` relative to `root`, `.` for the root itself.
+fn below(root: &Path, path: &Path) -> Option<String> {
+    let inside = path.strip_prefix(root).ok()?;
+    Some(match inside.as_os_str().is_empty() {
+        true => ".".to_owned(),
+        false => inside.display().to_string(),
+    })
+}
+
+/// The commit that is checked out; `None` before the first one.
+async fn revision(folder: &Path, dirty: bool) -> Result<Option<String>, String> {
+    let mut commit = match git(folder, &["show", "--format=%H", "HEAD", "--quiet", "--"]).await {
+        Ok(commit) => commit,
+        Err(GitError::Failed(text)) if is_unborn(&text) => return Ok(None),
+        Err(error) => return Err(format!("failed to get git commit: {error}")),
+    };
+    if dirty
+        && git(folder, &["status", "--porcelain", "--ignored"])
+            .await
+            .is_ok_and(|lines| !lines.is_empty())
+    {
+        commit.push_str("-dirty");
+    }
+    Ok(Some(commit))
+}
+
+fn is_unborn(text: &str) -> bool {
+    [
+        "unknown revision",
+        "bad revision",
+        "ambiguous argument 'HEAD'",
+        "bad object HEAD",
+    ]
+    .iter()
+    .any(|words| text.contains(words))
+}
+
+/// Address of the remote that the branch follows, else of `origin`, else of `upstream`, without credentials.
+async fn source(folder: &Path) -> Option<String> {
+    let followed = match git(folder, &["symbolic-ref", "-q", "HEAD"]).await {
+        Ok(branch) => git(
+            folder,
+            &["for-each-ref", "--format=%(upstream:remotename)", &branch],
+        )
+        .await
+        .ok(),
+        Err(_) => None,
+    };
+    let remotes = followed.filter(|remote| !remote.is_empty()).into_iter();
+    for remote in remotes.chain(["origin".to_owned(), "upstream".to_owned()]) {
+        if let Ok(address) = git(folder, &["remote", "get-url", &remote]).await
+            && !address.is_empty()
+        {
+            return Some(without_credentials(&address));
+        }
+    }
+    None
+}
+
+fn without_credentials(address: &str) -> String {
+    match url::Url::parse(address) {
+        Ok(mut url) if matches!(url.scheme(), "http" | "https") => {
+            let _ = url.set_username("");
+            let _ = url.set_password(None);
+            url.to_string()
+        }
+        _ => address.to_owned(),
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum GitError {
+    #[error("git was not found in the system")]
+    NotFound,
+    #[error("{0}")]
+    Failed(String),
+}
+
+async fn git(folder: &Path, arguments: &[&str]) -> Result<String, GitError> {
+    let output = Command::new("git")
+        .args(["-c", "log.showSignature=false"])
+        .args(arguments)
+        .current_dir(folder)
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => GitError::NotFound,
+            _ => GitError::Failed(error.to_string()),
+        })?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned());
+    }
+    Err(GitError::Failed(
+        String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: Wishes = Wishes {
+        info: true,
+        labels: true,
+        dirty: true,
+    };
+
+    async fn run(folder: &Path, arguments: &[&str]) {
+        let identity = [
+            "-c",
+            "user.name=a",
+            "-c",
+            "user.email=a@b",
+            "-c",
+            "init.defaultBranch=main",
+        ];
+        let words: Vec<&str> = identity.iter().chain(arguments).copied().collect();
+        git(folder, &words).await.unwrap();
+    }
+
+    async fn repository() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        run(&root, &["init", "-q"]).await;
+        (dir, root)
+    }
+
+    #[tokio::test]
+    async fn a_repository_tells_revision_source_and_places() {
+        let (_dir, root) = repository().await;
+        std::fs::create_dir(root.join("sub")).unwrap();
+        std::fs::write(root.join("sub/f"), "x").unwrap();
+        run(&root, &["add", "."]).await;
+        run(&root, &["commit", "-qm", "x"]).await;
+        run(
+            &root,
+            &["remote", "add", "upstream", "https://me:secret@host/a.git"],
+        )
+        .await;
+        let mounts = BTreeMap::from([
+            ("context".to_owned(), root.join("sub")),
+            ("dockerfile".to_owned(), root.clone()),
+            ("elsewhere".to_owned(), PathBuf::from("/")),
+        ]);
+        let told = facts(&root.join("sub"), None, &mounts, ALL).await;
+        assert_eq!(told.warning, None);
+        let commit = git(&root, &["rev-parse", "HEAD"]).await.unwrap();
+        let expected = [
+            ("label:com.docker.image.source.entrypoint", "sub/Dockerfile"),
+            ("label:org.opencontainers.image.revision", &commit),
+            ("label:org.opencontainers.image.source", "https://host/a.git"),
+            ("vcs:localdir:context", "sub"),
+            ("vcs:localdir:dockerfile", "."),
+            ("vcs:revision", &commit),
+            ("vcs:source", "https://host/a.git"),
+        ];
+        assert!(
+            told.attributes
+                .iter()
+                .map(|(k, v)| (k.as_str(), v.as_str()))
+                .eq(expected)
+        );
+
+        std::fs::write(root.join("new"), "x").unwrap();
+        let told = facts(&root, None, &mounts, ALL).await;
+        assert_eq!(told.attributes["vcs:revision"], format!("{commit}-dirty"));
+    }
+
+    #[tokio::test]
+    async fn an_unborn_branch_is_fine() {
+        let (_dir, root) = repository().await;
+        let told = facts(&root, None, &BTreeMap::new(), ALL).await;
+        assert_eq!(told.warning, None);
+        assert!(!told.attributes.contains_key("vcs:revision"));
+    }
+
+    #[tokio::test]
+    async fn outside_of_a_repository_nothing_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(
+            facts(dir.path(), None, &BTreeMap::new(), ALL).await,
+            Facts::default()
+        );
+    }
+
+    #[tokio::test]
+    async fn a_broken_repository_is_a_warning() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join(".git")).unwrap();
+        let told = facts(dir.path(), None, &BTreeMap::new(), ALL).await;
+        let warning = told.warning.unwrap();
+        assert!(
+            warning.starts_with("current commit information was not captured by the build: "),
+            "{warning}"
+        );
+    }
+
+    #[test]
+    fn the_environment_switches() {
+        let parse = |text: &str| text.parse().ok();
+        let wishes = |name: &'static str, value: &'static str| {
+            Wishes::from_environment(
+                &move |asked: &str| (asked == name).then(|| value.to_owned()),
+                parse,
+            )
+        };
+        assert_eq!(
+            wishes("", ""),
+            Wishes {
+                info: true,
+                labels: false,
+                dirty: false
+            }
+        );
+        assert!(!wishes("BUILDX_GIT_INFO", "false").info);
+        assert!(wishes("BUILDX_GIT_LABELS", "full").labels);
+        assert!(wishes("BUILDX_GIT_CHECK_DIRTY", "true").dirty);
+    }
+}

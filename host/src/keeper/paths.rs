@@ -1,0 +1,332 @@
+//! Which folder is where: sockets and locks, the daemon's state, programs of our own.
+
+use std::ffi::OsString;
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::error::KeeperError;
+use crate::fs::{FileError, PRIVATE_DIR};
+
+/// Longest path of a unix socket: `sun_path` has 108 bytes with the closing zero.
+pub const SOCKET_PATH_LIMIT: usize = 107;
+/// Longest name of a socket in a runtime folder.
+pub const SOCKET_NAME_LIMIT: usize = 24;
+/// Bytes of the digest in the name of a runtime folder.
+const HASH_BYTES: usize = 8;
+
+/// What the environment says about folders and the user.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// Effective user id.
+    pub uid: u32,
+    /// `HOME`.
+    pub home: Option<PathBuf>,
+    /// `XDG_RUNTIME_DIR`.
+    pub runtime: Option<PathBuf>,
+    /// `XDG_DATA_HOME`.
+    pub data: Option<PathBuf>,
+    /// `XDG_CACHE_HOME`.
+    pub cache: Option<PathBuf>,
+    /// `PATH`.
+    pub path: Option<OsString>,
+}
+
+impl Surroundings {
+    /// Those of this process. Paths that are not absolute are ignored, as the XDG rules ask.
+    pub fn of_process() -> Self {
+        let folder = |name: &str| {
+            std::env::var_os(name)
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute())
+        };
+        Self {
+            uid: rustix::process::geteuid().as_raw(),
+            home: folder("HOME"),
+            runtime: folder("XDG_RUNTIME_DIR"),
+            data: folder("XDG_DATA_HOME"),
+            cache: folder("XDG_CACHE_HOME"),
+            path: std::env::var_os("PATH"),
+        }
+    }
+
+    /// Whether the user is root.
+    pub fn is_root(&self) -> bool {
+        self.uid == 0
+    }
+
+    /// Folder of programs that this tool put there itself.
+    pub fn programs(&self) -> Option<PathBuf> {
+        let cache = self
+            .cache
+            .clone()
+            .or_else(|| self.home.as_ref().map(|home| home.join(".cache")))?;
+        Some(cache.join("bkhost").join("bin"))
+    }
+
+    /// Default state folder of a node.
+    pub fn state(&self, node: &str) -> Option<PathBuf> {
+        if self.is_root() {
+            return Some(Path::new("/var/lib/bkhost").join(node));
+        }
+        let data = self
+            .data
+            .clone()
+            .or_else(|| self.home.as_ref().map(|home| home.join(".local/share")))?;
+        Some(data.join("bkhost").join(node))
+    }
+
+    /// The runtime folder of the node with this owner, which it does not create.
+    ///
+    /// Commands of one user must agree on it, whether they come from a login or from a timer: without
+    /// `XDG_RUNTIME_DIR`, what a login would have set it to is tried before `/tmp`.
+    pub fn runtime(&self, owner: &Owner) -> RuntimeFolder {
+        if self.is_root() {
+            return RuntimeFolder::below("/run/bkhost", owner);
+        }
+        let login = PathBuf::from(format!("/run/user/{}", self.uid));
+        for base in self.runtime.iter().chain([&login]) {
+            let folder = RuntimeFolder::below(base.join("bkhost"), owner);
+            // A folder of another user is what `su` leaves in the environment.
+            if check_private(base, self.uid).is_ok() && folder.is_short() {
+                return folder;
+            }
+        }
+        RuntimeFolder::below(format!("/tmp/bkhost-{}", self.uid), owner)
+    }
+}
+
+/// Whose daemon it is: one node of one builder of one store, as a digest that is safe in names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner(String);
+
+impl Owner {
+    /// The owner for a node of a builder in the store at `store`.
+    pub fn new(store: &Path, builder: &str, node: &str) -> Self {
+        let mut digest = Sha256::new();
+        for part in [
+            store.as_os_str().as_encoded_bytes(),
+            builder.as_bytes(),
+            node.as_bytes(),
+        ] {
+            digest.update((part.len() as u64).to_le_bytes());
+            digest.update(part);
+        }
+        let name = digest
+            .finalize()
+            .iter()
+            .take(HASH_BYTES)
+            .fold(String::new(), |mut name, byte| {
+                use std::fmt::Write;
+                // Writing to a string cannot fail.
+                let _ = write!(name, "{byte:02x}");
+                name
+            });
+        Self(name)
+    }
+
+    /// The digest.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A folder for sockets, locks and records, private to the user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuntimeFolder {
+    base: PathBuf,
+    path: PathBuf,
+}
+
+impl RuntimeFolder {
+    /// The folder of `owner` below `base`, which is private to the user as well.
+    pub fn below(base: impl Into<PathBuf>, owner: &Owner) -> Self {
+        let base = base.into();
+        let path = base.join(owner.as_str());
+        Self { base, path }
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn is_short(&self) -> bool {
+        self.path.as_os_str().len() + 1 + SOCKET_NAME_LIMIT <= SOCKET_PATH_LIMIT
+    }
+
+    /// Creates it with mode 0700 and checks that it and its parent belong to the user alone.
+    pub fn create(&self, uid: u32) -> Result<(), KeeperError> {
+        if !self.is_short() {
+            return Err(KeeperError::TooLong {
+                path: self.path.clone(),
+            });
+        }
+        for folder in [&self.base, &self.path] {
+            create_private(folder)?;
+            check_private(folder, uid)?;
+        }
+        Ok(())
+    }
+
+    /// Whether it is there and can be trusted; an untrusted one is an error.
+    pub fn check(&self, uid: u32) -> Result<bool, KeeperError> {
+        for folder in [&self.base, &self.path] {
+            if std::fs::symlink_metadata(folder).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+                return Ok(false);
+            }
+            check_private(folder, uid)?;
+        }
+        Ok(true)
+    }
+
+    /// Removes the folder itself, and the folder of all of them if that was the last.
+    pub fn remove(&self) -> Result<(), FileError> {
+        match std::fs::remove_dir_all(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(FileError::io("remove", &self.path)(error));
+            }
+            _ => {}
+        }
+        // Others may be in it.
+        let _ = std::fs::remove_dir(&self.base);
+        Ok(())
+    }
+}
+
+fn create_private(folder: &Path) -> Result<(), FileError> {
+    match DirBuilder::new().mode(PRIVATE_DIR).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(FileError::io("create folder", folder)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks that `folder` is a folder (no link to one) that only the user `uid` can enter.
+fn check_private(folder: &Path, uid: u32) -> Result<(), KeeperError> {
+    let metadata = std::fs::symlink_metadata(folder).map_err(FileError::io("read", folder))?;
+    let why = if !metadata.is_dir() {
+        "it is not a folder".to_owned()
+    } else if metadata.uid() != uid {
+        format!("it belongs to user {}, not to user {uid}", metadata.uid())
+    } else if metadata.mode() & 0o077 != 0 {
+        format!("its mode is {:04o}, not 0700", metadata.mode() & 0o7777)
+    } else {
+        return Ok(());
+    };
+    Err(KeeperError::Untrusted {
+        path: folder.to_owned(),
+        why,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn owner() -> Owner {
+        Owner::new(Path::new("/store"), "builder", "node0")
+    }
+
+    fn uid() -> u32 {
+        rustix::process::geteuid().as_raw()
+    }
+
+    #[test]
+    fn stores_builders_and_nodes_have_folders_of_their_own() {
+        let names = [
+            Owner::new(Path::new("/store"), "ab", "c"),
+            Owner::new(Path::new("/store"), "a", "bc"),
+            Owner::new(Path::new("/other"), "ab", "c"),
+        ];
+        assert_eq!(names[0].as_str().len(), 16);
+        assert_ne!(names[0], names[1]);
+        assert_ne!(names[0], names[2]);
+    }
+
+    #[test]
+    fn a_runtime_folder_is_private_and_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().join("b");
+        let folder = RuntimeFolder::below(&base, &owner());
+        assert!(!folder.check(uid()).unwrap());
+        folder.create(uid()).unwrap();
+        folder.create(uid()).unwrap();
+        assert!(folder.check(uid()).unwrap());
+        let mode = std::fs::metadata(folder.path()).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        folder.remove().unwrap();
+        assert!(!base.exists());
+    }
+
+    #[test]
+    fn a_folder_that_others_can_enter_or_own_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().join("b");
+        let folder = RuntimeFolder::below(&base, &owner());
+        folder.create(uid()).unwrap();
+        let error = folder.create(uid() + 1).unwrap_err();
+        assert!(error.to_string().contains("belongs to user"), "{error}");
+        std::fs::set_permissions(&base, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let error = folder.check(uid()).unwrap_err();
+        assert!(error.to_string().contains("mode is 0755"), "{error}");
+    }
+
+    #[test]
+    fn a_link_to_a_folder_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().join("b");
+        std::os::unix::fs::symlink(dir.path(), &base).unwrap();
+        let error = RuntimeFolder::below(&base, &owner()).create(uid()).unwrap_err();
+        assert!(matches!(error, KeeperError::Untrusted { .. }), "{error}");
+    }
+
+    #[test]
+    fn sockets_fit_or_the_folder_moves_to_tmp() {
+        let dir = tempfile::tempdir().unwrap();
+        let long = dir.path().join("x".repeat(100));
+        create_private(&long).unwrap();
+        let near = dir.path().join("near");
+        create_private(&near).unwrap();
+        let mut surroundings = Surroundings {
+            uid: uid().max(1),
+            runtime: Some(long.clone()),
+            ..Surroundings::default()
+        };
+        if uid() == 0 {
+            // Root's folder is fixed; as another user these folders are not private.
+            surroundings.uid = 0;
+            assert!(surroundings.runtime(&owner()).path().starts_with("/run/bkhost"));
+            return;
+        }
+        assert!(!surroundings.runtime(&owner()).path().starts_with(&long));
+        surroundings.runtime = Some(near.clone());
+        assert!(surroundings.runtime(&owner()).path().starts_with(&near));
+        let too_long = RuntimeFolder::below(&long, &owner());
+        assert!(matches!(
+            too_long.create(uid()).unwrap_err(),
+            KeeperError::TooLong { .. }
+        ));
+    }
+
+    #[test]
+    fn defaults_follow_user_and_variables() {
+        let root = Surroundings::default();
+        assert_eq!(root.state("n").unwrap(), Path::new("/var/lib/bkhost/n"));
+        let user = Surroundings {
+            uid: 1000,
+            home: Some("/home/u".into()),
+            ..Surroundings::default()
+        };
+        assert_eq!(
+            user.state("n").unwrap(),
+            Path::new("/home/u/.local/share/bkhost/n")
+        );
+        assert_eq!(user.programs().unwrap(), Path::new("/home/u/.cache/bkhost/bin"));
+    }
+}

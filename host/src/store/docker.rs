@@ -1,0 +1,31 @@
+//! The docker client's own files and variables: contexts, hosts, registry credentials, proxies. Read only.
+
+pub mod config;
+pub mod contexts;
+pub mod credentials;
+pub mod helper;
+pub mod host;
+pub mod scoped;
+
+use std::path::PathBuf;
+
+/// The variables of the docker client, as they were when the command started; empty ones count as absent.
+#[derive(Clone, Debug, Default)]
+pub struct DockerEnvironment {
+    /// Folder of `config.json` and the contexts.
+    pub folder: PathBuf,
+    /// `DOCKER_HOST`.
+    pub host: Option<String>,
+    /// `DOCKER_CONTEXT`.
+    pub context: Option<String>,
+    /// `DOCKER_TLS` is set, whatever its value.
+    pub tls: bool,
+    /// `DOCKER_TLS_VERIFY` is set, whatever its value.
+    pub tls_verify: bool,
+    /// `DOCKER_CERT_PATH`.
+    pub cert_path: Option<PathBuf>,
+    /// `DOCKER_AUTH_CONFIG`.
+    pub auth_config: Option<String>,
+    /// Where helper programs are looked for (`PATH`).
+    pub path: String,
+}

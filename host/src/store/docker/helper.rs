@@ -1,0 +1,98 @@
+//! Credential helpers: programs called `docker-credential-…` that keep secrets elsewhere.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use serde::Deserialize;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use crate::buildkit::spec::Credential;
+
+/// What a helper prints when it has nothing for a registry.
+const NOT_FOUND: &str = "credentials not found in native keychain";
+/// The user name that says that the secret is an identity token.
+const TOKEN_USER: &str = "<token>";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[derive(Default)]
+struct Answer {
+    username: String,
+    secret: String,
+}
+
+/// Asks helper `name` for the credentials of `registry`; `None` when it has none. The error is a text for the user.
+pub async fn get(name: &str, registry: &str, search: &str) -> Result<Option<Credential>, String> {
+    let program = format!("docker-credential-{name}");
+    let Some(path) = find(&program, search) else {
+        return Err(format!(
+            "error getting credentials - err: exec: {program:?}: executable file not found in $PATH, out: ``"
+        ));
+    };
+    let failed = |error: std::io::Error| format!("error getting credentials - err: {error}, out: ``");
+    let mut child = Command::new(path)
+        .arg("get")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(failed)?;
+    if let Some(mut input) = child.stdin.take() {
+        // A helper that does not read its input still answers.
+        let _ = input.write_all(registry.as_bytes()).await;
+    }
+    let output = child.wait_with_output().await.map_err(failed)?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() {
+        return if text.trim() == NOT_FOUND {
+            Ok(None)
+        } else {
+            Err(format!(
+                "error getting credentials - err: {}, out: `{}`",
+                output.status.to_string().replace("exit status:", "exit status"),
+                text.trim()
+            ))
+        };
+    }
+    let answer: Answer = serde_json::from_str(&text)
+        .map_err(|error| format!("Credential helper `{program}` gave no JSON: {error}"))?;
+    Ok(Some(if answer.username == TOKEN_USER {
+        Credential {
+            secret: answer.secret,
+            ..Credential::default()
+        }
+    } else {
+        Credential {
+            username: answer.username,
+            secret: answer.secret,
+            ..Credential::default()
+        }
+    }))
+}
+
+/// The helper to try when the configuration says nothing about credentials, if it is installed.
+pub fn platform_default(search: &str) -> Option<&'static str> {
+    let name = if cfg!(target_os = "macos") {
+        "osxkeychain"
+    } else if find("pass", search).is_some() {
+        "pass"
+    } else {
+        "secretservice"
+    };
+    find(&format!("docker-credential-{name}"), search).map(|_| name)
+}
+
+fn find(program: &str, search: &str) -> Option<PathBuf> {
+    search
+        .split(':')
+        .filter(|folder| !folder.is_empty())
+        .map(|folder| Path::new(folder).join(program))
+        .find(|path| is_executable(path))
+}
+
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path)
+        .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+}

@@ -1,0 +1,129 @@
+//! The Docker Engine API of the builder's endpoint. The host holds TLS keys and registry credentials and negotiates the
+//! version.
+
+use std::time::Duration;
+
+use crate::info::Pair;
+use crate::time::nanoseconds;
+use crate::{ByteStream, Connection, Result, Step, host};
+use host::engine as raw;
+
+pub use crate::bindings::bkhost::host::engine::Framing;
+
+/// A request to the engine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// Method, such as `GET`.
+    pub method: String,
+    /// Path and query without the version prefix, such as `/containers/json?all=true`.
+    pub path: String,
+    /// Header fields.
+    pub headers: Vec<Pair>,
+    /// Body, JSON in nearly all cases.
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    /// A request without headers and body.
+    pub fn new(method: impl Into<String>, path: impl Into<String>) -> Self {
+        Self {
+            method: method.into(),
+            path: path.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Sets a JSON body.
+    #[must_use]
+    pub fn with_json(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.headers
+            .push(("content-type".to_owned(), "application/json".to_owned()));
+        self.body = body.into();
+        self
+    }
+
+    /// Adds a header field.
+    #[must_use]
+    pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sends it and reads the whole answer (at most 16 MiB). A status of 400 and above is an answer.
+    pub fn send(&self, timeout: Duration) -> Result<Response> {
+        let headers = records(&self.headers);
+        let answer = raw::send(
+            &self.method,
+            &self.path,
+            &headers,
+            &self.body,
+            nanoseconds(timeout),
+        )?;
+        Ok(Response {
+            status: answer.status,
+            headers: answer
+                .headers
+                .into_iter()
+                .map(|pair| (pair.key, pair.value))
+                .collect(),
+            body: answer.body,
+        })
+    }
+
+    /// Sends it; the answer is a stream, which the host unframes. A status of 400 and above is an error with the engine's
+    /// message; the timeout bounds the wait for the answer's head.
+    pub fn open_stream(&self, framing: Framing, timeout: Duration) -> Result<ByteStream> {
+        let headers = records(&self.headers);
+        let timeout = nanoseconds(timeout);
+        let stream = raw::open_stream(&self.method, &self.path, &headers, &self.body, framing, timeout)?;
+        Ok(ByteStream::new(stream))
+    }
+
+    /// Sends it; it turns into a two-way stream, which the host unframes.
+    pub fn hijack(&self, framing: Framing, timeout: Duration) -> Result<Connection> {
+        let headers = records(&self.headers);
+        let timeout = nanoseconds(timeout);
+        let connection = raw::hijack(&self.method, &self.path, &headers, &self.body, framing, timeout)?;
+        Ok(Connection::new(connection))
+    }
+}
+
+/// An answer whose body was read whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// HTTP status.
+    pub status: u16,
+    /// Header fields, names in lower case, in order of arrival.
+    pub headers: Vec<Pair>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// Connects to the engine's own socket for HTTP/2 with prior knowledge.
+pub fn open_http2(timeout: Duration) -> Result<Connection> {
+    Ok(Connection::new(raw::open_http2(nanoseconds(timeout))?))
+}
+
+/// Pulls an image with the user's registry credentials, with progress under `step`; returns the reference to use from
+/// then on.
+pub fn pull(reference: &str, platform: Option<&str>, verify: bool, step: &Step<'_>) -> Result<String> {
+    Ok(raw::pull(reference, platform, verify, step.raw())?)
+}
+
+/// API version agreed on (`1.52`).
+pub fn api_version(timeout: Duration) -> Result<String> {
+    Ok(raw::api_version(nanoseconds(timeout))?)
+}
+
+/// The host URL behind the builder's endpoint (`unix:///var/run/docker.sock`). Asks nobody.
+pub fn host_url() -> Result<String> {
+    Ok(raw::host_url()?)
+}
+
+fn records(pairs: &[Pair]) -> Vec<host::types::Pair> {
+    let record = |(key, value): &Pair| host::types::Pair {
+        key: key.clone(),
+        value: value.clone(),
+    };
+    pairs.iter().map(record).collect()
+}
