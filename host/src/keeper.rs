@@ -25,6 +25,7 @@ pub mod control;
 pub mod daemon;
 pub mod error;
 pub mod exec;
+pub mod follow;
 pub mod idle;
 pub mod launch;
 pub mod locks;

@@ -86,3 +86,39 @@ pub fn port_forward(pod: &str, port: u16, timeout: Duration) -> Result<Connectio
         nanoseconds(timeout),
     )?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Host, Listener, Script};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn events_come_one_by_one_until_the_watch_ends() {
+        let host = Host::new();
+        host.cluster_event("{\"type\":\"ADDED\"}");
+        let watcher = watch("/api/v1/pods", Some("7"), SECOND).unwrap();
+        watcher.ready().wait();
+        assert_eq!(watcher.next(SECOND).unwrap().unwrap(), b"{\"type\":\"ADDED\"}");
+        assert_eq!(watcher.next(SECOND), Ok(None));
+        assert_eq!(host.cluster_requests()[0].0, "WATCH /api/v1/pods");
+    }
+
+    #[test]
+    fn a_pod_is_reached_by_exec_and_by_port() {
+        let host = Host::new();
+        host.cluster_answers(200, "{}");
+        assert_eq!(send("GET", "/api/v1/pods", &[], &[], SECOND).unwrap().status, 200);
+        assert_eq!(namespace().unwrap(), "default");
+        host.listen(
+            "exec:p:c:buildctl dial-stdio",
+            Listener::new().accept(Script::new()),
+        );
+        host.listen("port-forward:p:1234", Listener::new().accept(Script::new()));
+        let command = ["buildctl".to_owned(), "dial-stdio".to_owned()];
+        assert!(exec("p", "c", &command, SECOND).is_ok());
+        assert!(port_forward("p", 1234, SECOND).is_ok());
+        assert!(port_forward("p", 1, SECOND).is_err());
+    }
+}

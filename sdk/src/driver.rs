@@ -126,3 +126,84 @@ pub trait Driver: Sized + 'static {
         Err(Error::unsupported("This driver cannot upgrade its daemons"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Endpoint;
+    use crate::testing::Host;
+
+    /// A driver with nothing but what is required; its endpoint is its state.
+    struct Least(State);
+
+    impl Driver for Least {
+        fn describe() -> DriverInfo {
+            DriverInfo::new("Least", Endpoint::derived())
+        }
+
+        fn open(config: Config) -> Result<Self> {
+            match config.endpoint().as_str() {
+                "running" => Ok(Self(State::Running)),
+                _ => Ok(Self(State::Stopped)),
+            }
+        }
+
+        fn status(&self) -> Result<Status> {
+            Ok(Status::new(self.0).with_detail("as it is"))
+        }
+
+        fn dial(&self, _instance: &str, _request: &DialRequest) -> Result<Connection> {
+            Err(Error::unsupported("No"))
+        }
+    }
+
+    #[test]
+    fn what_a_driver_does_not_write_is_the_obvious() {
+        let host = Host::new().endpoint("running");
+        let least = Least::open(host.config()).unwrap();
+        let step = host.step("x");
+        assert_eq!(least.endpoint("running"), Ok("running".to_owned()));
+        assert_eq!(least.boot(&step), Ok(()));
+        assert_eq!(
+            least.instances().unwrap(),
+            [Instance::new("default", State::Running)]
+        );
+        assert_eq!((least.placement(), least.abilities(&[])), (vec![], vec![]));
+        assert_eq!(
+            (least.stop(&step), least.remove(&step, &host.removal())),
+            (Ok(()), Ok(()))
+        );
+    }
+
+    #[test]
+    fn a_daemon_that_cannot_be_started_is_not_there() {
+        let host = Host::new();
+        let least = Least::open(host.config()).unwrap();
+        let error = least.boot(&host.step("x")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert_eq!(error.details(), [("status".to_owned(), "as it is".to_owned())]);
+        assert_eq!(least.instances(), Ok(vec![]));
+    }
+
+    #[test]
+    fn abilities_that_a_driver_does_not_write_are_unsupported() {
+        let host = Host::new();
+        let least = Least::open(host.config()).unwrap();
+        let step = host.step("x");
+        let kinds = [
+            least.explain(&host.loss("default")).err(),
+            least.open_log("default", &host.log_request()).err(),
+            least.wanted_size().err(),
+            least.resize(1, &step).err(),
+            least.drain("default", &step).err(),
+            least.upgrade(&step).err(),
+        ];
+        assert!(
+            kinds
+                .iter()
+                .flatten()
+                .all(|error| error.kind() == ErrorKind::Unsupported)
+        );
+        assert_eq!(kinds.iter().flatten().count(), 6);
+    }
+}

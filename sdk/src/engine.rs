@@ -127,3 +127,48 @@ fn records(pairs: &[Pair]) -> Vec<host::types::Pair> {
     };
     pairs.iter().map(record).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+    use crate::testing::{Host, Listener, Script};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_refusal_of_the_engine_is_an_answer_and_of_a_stream_an_error() {
+        let host = Host::new();
+        host.engine_answers(409, "{}");
+        host.engine_answers(404, "no such container");
+        let create = Request::new("POST", "/containers/create").with_json("{\"Image\":\"b\"}");
+        let answer = create.send(SECOND).unwrap();
+        assert_eq!((answer.status, answer.body.as_slice()), (409, &b"{}"[..]));
+        let logs = Request::new("GET", "/containers/b/logs");
+        let error = logs.open_stream(Framing::Multiplexed, SECOND).unwrap_err();
+        assert_eq!(error.message(), "no such container");
+        assert_eq!(logs.send(SECOND).unwrap_err().kind(), ErrorKind::Unavailable);
+        let requests = host.engine_requests();
+        assert_eq!(
+            requests[0],
+            (
+                "POST /containers/create".to_owned(),
+                b"{\"Image\":\"b\"}".to_vec()
+            )
+        );
+        assert_eq!(requests.len(), 3);
+    }
+
+    #[test]
+    fn a_hijacked_request_becomes_a_connection() {
+        let host = Host::new();
+        host.listen(
+            "engine:POST /exec/1/start",
+            Listener::new().accept(Script::new().say("x")),
+        );
+        let mut connection = Request::new("POST", "/exec/1/start")
+            .hijack(Framing::Raw, SECOND)
+            .unwrap();
+        assert_eq!(connection.receive(8).unwrap(), b"x");
+    }
+}

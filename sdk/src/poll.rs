@@ -43,3 +43,34 @@ pub fn wait_any(pollables: &[&Pollable]) -> Vec<usize> {
         .map(|position| position as usize)
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Connection;
+    use crate::testing::{Host, Listener, Script};
+
+    #[test]
+    fn the_first_of_several_ends_the_waiting() {
+        let host = Host::new();
+        host.cancel_in(Duration::from_secs(2));
+        let step = host.step("x");
+        let late = timer(Duration::from_secs(9));
+        assert_eq!(wait_any(&[&late, &step.cancellation()]), [1]);
+        assert_eq!(host.elapsed(), Duration::from_secs(2));
+        assert!(!late.is_ready());
+        late.wait();
+        assert_eq!(host.elapsed(), Duration::from_secs(9));
+        assert_eq!(wait_any(&[]), [0_usize; 0]);
+    }
+
+    #[test]
+    fn a_connection_is_readable_when_something_is_there() {
+        let host = Host::new();
+        host.unix("/x", Listener::new().accept(Script::new().expect("a").say("b")));
+        let mut connection = Connection::open_unix("/x", Duration::from_secs(1)).unwrap();
+        assert!(!connection.readable().is_ready());
+        connection.send(b"a").unwrap();
+        assert!(connection.readable().is_ready());
+    }
+}

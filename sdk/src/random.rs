@@ -31,3 +31,22 @@ pub fn word(length: usize) -> String {
     let letter = |byte: u8| LETTERS.get(usize::from(byte % 32)).copied().unwrap_or(b'a');
     bytes(length).into_iter().map(letter).map(char::from).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Host;
+
+    #[test]
+    fn more_than_one_call_gives_comes_in_parts() {
+        let _host = Host::new();
+        assert_eq!(bytes(CHUNK + 1).len(), CHUNK + 1);
+        assert!(
+            (0..100)
+                .map(|_| fraction())
+                .all(|drawn| (0.0..1.0).contains(&drawn))
+        );
+        let word = word(12);
+        assert!(word.len() == 12 && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()));
+    }
+}

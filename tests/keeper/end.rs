@@ -5,6 +5,7 @@ use std::time::Duration;
 use bkhost::keeper::error::KeeperError;
 use bkhost::keeper::record::{Reason, Record};
 use rustix::process::Signal;
+use tokio::io::AsyncReadExt;
 
 use crate::place::{LONG, Place, is_alive, kill, parent_of, shell, sleeper, until_logged};
 
@@ -37,6 +38,7 @@ async fn a_second_start_is_refused_while_the_first_runs_and_allowed_after() {
         "{error}"
     );
     kill(first.pid(), Signal::KILL);
+    first.ended().await;
     let second = place.site.start(&sleeper()).await.unwrap();
     assert!(second.running());
     assert_ne!(first.pid(), second.pid());
@@ -188,6 +190,33 @@ async fn removal_leaves_nothing() {
     assert!(!state.exists() && !place.base.exists());
     place.site.remove(Some(&state), LONG).await.unwrap();
     assert!(place.site.current().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_daemon_whose_folder_was_removed_is_stopped() {
+    let place = Place::new();
+    let daemon = place.site.start(&sleeper()).await.unwrap();
+    std::fs::remove_dir_all(place.site.folder()).unwrap();
+    tokio::time::timeout(LONG, daemon.ended()).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_log_is_followed_to_the_end() {
+    let place = Place::new();
+    let script = "echo one; echo two; sleep 0.3; echo three; sleep 0.3; echo four";
+    let daemon = place.site.start(&shell(script)).await.unwrap();
+    until_logged(&place.site, "two").await;
+    let mut text = String::new();
+    let mut log = bkhost::keeper::follow::open(daemon.clone(), true, Some(1));
+    tokio::time::timeout(LONG, log.read_to_string(&mut text))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(text, "two\nthree\nfour\n");
+    let mut text = String::new();
+    let mut log = bkhost::keeper::follow::open(daemon, false, None);
+    log.read_to_string(&mut text).await.unwrap();
+    assert_eq!(text, "one\ntwo\nthree\nfour\n");
 }
 
 #[tokio::test]

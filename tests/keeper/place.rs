@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bkhost::keeper::launch::Launch;
-use bkhost::keeper::paths::{Owner, RuntimeFolder, Surroundings};
+use bkhost::keeper::paths::{Owner, Surroundings};
 use bkhost::keeper::site::Site;
 
 /// Long enough for a loaded machine; nothing waits this long when all is well.
@@ -43,10 +43,7 @@ impl Drop for Place {
 
 pub fn site_at(base: &Path) -> Site {
     let owner = Owner::new(Path::new("/store"), "builder", "node0");
-    let folder = RuntimeFolder::below(base, &owner);
-    Site::new(Surroundings::of_process(), owner)
-        .with_folder(folder)
-        .with_host_program(env!("CARGO_BIN_EXE_bkhost"))
+    Site::new(Surroundings::of_process(), owner, base).with_host_program(env!("CARGO_BIN_EXE_bkhost"))
 }
 
 pub fn shell(script: &str) -> Launch {

@@ -8,7 +8,8 @@ use bkhost::buildkit::client::Client;
 use bkhost::buildkit::error::SolveError;
 use bkhost::buildkit::solve::Cancel;
 use bkhost::buildkit::spec::{
-    Credential, RegistryCredentials, Secret, SessionSpec, SolveSpec, Solved, random_id,
+    Credential, ExportTarget, Exporter, RegistryCredentials, Secret, SessionSpec, SolveSpec, Solved,
+    random_id,
 };
 use bkhost::connect::pipe::Pipe;
 use bkhost::progress::event::{Sink, Update, Vertex};
@@ -72,6 +73,18 @@ pub fn spec(context: &Path) -> SolveSpec {
             registry: Arc::new(Anonymous),
             layouts: BTreeMap::new(),
             upload: None,
+        },
+    }
+}
+
+/// An exporter into `folder`.
+pub fn to_folder(folder: &Path) -> Exporter {
+    Exporter {
+        kind: "local".into(),
+        attributes: BTreeMap::new(),
+        target: ExportTarget::Folder {
+            path: folder.to_owned(),
+            delete: false,
         },
     }
 }

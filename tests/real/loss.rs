@@ -6,7 +6,7 @@ use bkhost::buildkit::error::{RpcError, SolveError};
 use bkhost::buildkit::solve::Cancel;
 use bkhost_test_support::daemon::Daemon;
 
-use crate::build::{Told, connect, context, run, spec, start, until_logged};
+use crate::build::{Told, connect, context, run, solve, spec, start, to_folder, until_logged};
 
 #[tokio::test]
 async fn a_killed_daemon_ends_the_build_and_later_calls_at_once() {
@@ -41,11 +41,17 @@ async fn a_daemon_that_goes_silent_ends_the_build_within_30_s() {
     assert!(matches!(error, SolveError::Lost { how } if how.word() == "silent"));
 }
 
+/// Longer than silence may last, and longer than a session lives whose health is not answered (about 40 s); the export
+/// needs the session afterwards.
 #[tokio::test]
 async fn a_silent_step_on_a_live_daemon_is_waited_for() {
     let daemon = Daemon::start();
     let client = connect(&daemon).await;
-    let context = context("FROM scratch\nCOPY busybox /bin/sh\nCOPY busybox /bin/sleep\nRUN sleep 32\n");
-    let (running, _updates) = start(&client, spec(context.path()), Cancel::new());
-    running.await.unwrap().unwrap();
+    let context = context("FROM scratch\nCOPY busybox /bin/sh\nCOPY busybox /bin/sleep\nRUN sleep 45\n");
+    let output = daemon.folder().join("out");
+    let mut spec = spec(context.path());
+    spec.exporters = vec![to_folder(&output)];
+    let (solved, _) = solve(&client, spec).await;
+    solved.unwrap();
+    assert!(output.join("bin/sh").is_file());
 }

@@ -1,11 +1,21 @@
 //! Tests against real servers. They need the programs that `cargo xtask test` builds, and root where steps run.
 //!
-//! `client`, `loss` and `solve` talk to a daemon through the library; all others run the program as a person would. A
-//! name with `needs_` says what a machine must have for it.
+//! `client`, `files`, `loss` and `solve` talk to a daemon through the library; all others run the program as a person
+//! would. A name with `needs_` says what a machine must have for it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "what tests share fails like a test"
+)]
 
 mod build;
 mod client;
 mod failures;
+mod files;
 mod harness;
 mod implicit;
 mod inputs;

@@ -8,7 +8,7 @@ use bkhost::buildkit::solve::Cancel;
 use bkhost::buildkit::spec::{ExportTarget, Exporter};
 use bkhost_test_support::daemon::Daemon;
 
-use crate::build::{Told, connect, context, listen, run, solve, spec, start, until_logged};
+use crate::build::{Told, connect, context, listen, run, solve, spec, start, to_folder, until_logged};
 
 #[tokio::test]
 async fn steps_run_and_are_cached_the_second_time() {
@@ -34,13 +34,7 @@ async fn a_result_comes_to_a_folder_and_to_a_file() {
     let (folder, file) = (output.path().join("out"), output.path().join("image.tar"));
     let mut spec = spec(context.path());
     spec.exporters = vec![
-        exporter(
-            "local",
-            ExportTarget::Folder {
-                path: folder.clone(),
-                delete: false,
-            },
-        ),
+        to_folder(&folder),
         exporter("oci", ExportTarget::File(file.clone())),
     ];
     let (solved, _) = solve(&client, spec).await;
@@ -56,6 +50,23 @@ fn exporter(kind: &str, target: ExportTarget) -> Exporter {
         kind: kind.into(),
         attributes: BTreeMap::new(),
         target,
+    }
+}
+
+#[tokio::test]
+async fn builds_at_once_share_a_connection() {
+    let daemon = Daemon::start();
+    let client = connect(&daemon).await;
+    let contexts: Vec<_> = (0..6)
+        .map(|n| context(&run(&format!("echo number {n}"))))
+        .collect();
+    let builds = contexts
+        .iter()
+        .map(|context| solve(&client, spec(context.path())));
+    let ended = futures::future::join_all(builds).await;
+    for (n, (solved, told)) in ended.into_iter().enumerate() {
+        solved.unwrap();
+        assert_eq!(told.logs, format!("number {n}\n"));
     }
 }
 

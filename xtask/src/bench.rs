@@ -156,15 +156,7 @@ fn release_host(place: &Place) -> Result<PathBuf> {
     eprintln!("==> Compiling bkhost for release");
     let mut build = guest::cargo();
     build
-        .args([
-            "build",
-            "--quiet",
-            "--release",
-            "--package",
-            "bkhost",
-            "--bin",
-            "bkhost",
-        ])
+        .args(["build", "--release", "--package", "bkhost", "--bin", "bkhost"])
         .current_dir(&place.root);
     process::run(build.env("BKHOST_DRIVERS_DIR", place.drivers()))?;
     Ok(place.target.join("release/bkhost"))

@@ -4,8 +4,8 @@ use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
 
+use crate::clock::Clock;
 use crate::drivers::{self, Which};
 use crate::failure::{Failure, Result};
 use crate::packages::{self, Needed};
@@ -19,17 +19,19 @@ const COUNTED: &str = "1 lines, 3 words, 16 bytes";
 
 /// Builds the example with bkhost and checks what came out.
 pub fn run(place: &Place) -> Result {
-    drivers::build(place, Which::Shipped)?;
-    let bkhost = compile_host(place)?;
-    let daemon = Daemon::get(place)?;
-    let demo = Demo::prepare(place)?;
+    let mut clock = Clock::default();
+    clock.phase("drivers: sandboxed components", || {
+        drivers::build(place, Which::Shipped)
+    })?;
+    let bkhost = clock.phase("bkhost itself, with the drivers in it", || compile_host(place))?;
+    let daemon = clock.phase("a daemon's programs", || Daemon::get(place))?;
+    let demo = clock.phase("the example's base, secret and folders", || Demo::prepare(place))?;
     let mut build = demo.command(&bkhost, &daemon);
     eprintln!("==> {}", process::shown(&build));
-    let started = Instant::now();
-    process::run(&mut build)?;
-    let took = started.elapsed().as_secs_f64();
-    demo.check()?;
-    println!("\n{EXAMPLE} was built in {took:.2} s {}.\n", daemon.words());
+    clock.phase("the build", || process::run(&mut build))?;
+    clock.phase("a look at the results", || demo.check())?;
+    println!("\nWhat was done, and how long it took:\n\n{}", clock.table());
+    println!("{EXAMPLE} was built {}.\n", daemon.words());
     demo.print_results();
     Ok(())
 }
@@ -37,7 +39,7 @@ pub fn run(place: &Place) -> Result {
 fn compile_host(place: &Place) -> Result<PathBuf> {
     let mut build = guest::cargo();
     build
-        .args(["build", "--quiet", "--package", "bkhost", "--bin", "bkhost"])
+        .args(["build", "--package", "bkhost", "--bin", "bkhost"])
         .current_dir(&place.root);
     process::run(build.env("BKHOST_DRIVERS_DIR", place.drivers()))?;
     Ok(place.target.join("debug/bkhost"))

@@ -210,7 +210,6 @@ fn compiler(place: &Place) -> Result<PathBuf> {
     let mut build = guest::cargo();
     build.args([
         "build",
-        "--quiet",
         "--package",
         "bkhost-engine",
         "--features",

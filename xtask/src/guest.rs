@@ -53,23 +53,17 @@ impl Toolchain {
     pub fn get(place: &Place) -> Result<Self> {
         let sysroot = PathBuf::from(process::output(rustc(place).args(["--print", "sysroot"]))?);
         let linkers = linkers(place, &sysroot)?;
-        let wanted = env::var("BKHOST_GUEST_TOOLCHAIN").unwrap_or_default();
-        if wanted != "source" && (has_target(&sysroot) || add_target(place, &sysroot)) {
-            let version = process::output(rustc(place).arg("--version"))?;
-            return Ok(Self {
-                kind: Kind::Target,
-                linkers,
-                version,
-            });
-        }
-        if wanted == "target" {
-            return Err(Failure::new(format!("The target `{TARGET}` is not installed"))
-                .hint(format!("Run: rustup target add {TARGET}")));
-        }
-        packages::install(&DEBIAN)?;
-        let version = process::output(Command::new("/usr/bin/rustc").arg("--version"))?;
+        let kind = choose(
+            place,
+            &sysroot,
+            env::var("BKHOST_GUEST_TOOLCHAIN").ok().as_deref(),
+        )?;
+        let version = match kind {
+            Kind::Target => process::output(rustc(place).arg("--version"))?,
+            Kind::Source => process::output(Command::new("/usr/bin/rustc").arg("--version"))?,
+        };
         Ok(Self {
-            kind: Kind::Source,
+            kind,
             linkers,
             version,
         })
@@ -117,6 +111,21 @@ impl Toolchain {
 /// Cargo of the project's toolchain.
 pub fn cargo() -> Command {
     Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+fn choose(place: &Place, sysroot: &Path, wanted: Option<&str>) -> Result<Kind> {
+    match wanted.unwrap_or_default() {
+        "" if has_target(sysroot) => Ok(Kind::Target),
+        // Not asked again at every build: where this was installed, nothing could be downloaded.
+        "" if packages::are_there(&DEBIAN) => Ok(Kind::Source),
+        "" if add_target(place, sysroot) => Ok(Kind::Target),
+        "" | "source" => packages::install(&DEBIAN).map(|()| Kind::Source),
+        "target" if has_target(sysroot) || add_target(place, sysroot) => Ok(Kind::Target),
+        "target" => Err(Failure::new(format!("The target `{TARGET}` cannot be installed"))
+            .hint(format!("Run: rustup target add {TARGET}"))),
+        other => Err(Failure::new(format!("`BKHOST_GUEST_TOOLCHAIN` is `{other}`"))
+            .hint("It takes `target` (rustup's) or `source` (Debian's packages)")),
+    }
 }
 
 fn cargo_with_source() -> Command {

@@ -56,6 +56,11 @@ pub fn install(needed: &[Needed]) -> Result {
         .map_err(|failure| failure.hint(format!("Look at what stands in the way, then run: {line}")))
 }
 
+/// Whether nothing is missing.
+pub fn are_there(needed: &[Needed]) -> bool {
+    needed.iter().all(|one| is_there(one.proof))
+}
+
 /// Unpacks packages into a folder without installing them, which needs no root.
 pub fn unpack(packages: &[&str], into: &Path, scratch: &Path) -> Result {
     inputs::remove(scratch)?;

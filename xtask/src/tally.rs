@@ -13,6 +13,8 @@ pub struct Binary {
     pub took: Duration,
     /// Whether it ended without a result: it crashed.
     pub broken: bool,
+    /// Names of the tests that failed.
+    pub failures: Vec<String>,
 }
 
 /// Numbers of tests.
@@ -57,6 +59,7 @@ struct Running {
     name: String,
     started: Instant,
     counts: Option<Counts>,
+    failures: Vec<String>,
 }
 
 impl Tally {
@@ -68,10 +71,14 @@ impl Tally {
                 name,
                 started: Instant::now(),
                 counts: None,
+                failures: Vec::new(),
             });
-        } else if let (Some(running), Some(counts)) = (&mut self.running, result(line)) {
-            // Documentation tests of one crate may have two results.
-            running.counts.get_or_insert_default().add(counts);
+        } else if let Some(running) = &mut self.running {
+            running.failures.extend(failure(line));
+            if let Some(counts) = result(line) {
+                // Documentation tests of one crate may have two results.
+                running.counts.get_or_insert_default().add(counts);
+            }
         }
     }
 
@@ -95,6 +102,7 @@ impl Tally {
             counts,
             took: running.started.elapsed(),
             broken,
+            failures: running.failures,
         });
     }
 }
@@ -109,6 +117,12 @@ fn started(line: &str) -> Option<String> {
     let file = program.strip_suffix(')')?.rsplit('/').next()?;
     let name = file.rsplit_once('-').map_or(file, |(name, _)| name);
     Some(format!("{name}: {}", what.trim_start_matches("unittests ")))
+}
+
+/// `test module::name ... FAILED`
+fn failure(line: &str) -> Option<String> {
+    let (name, _) = line.strip_prefix("test ")?.split_once(" ... FAILED")?;
+    Some(name.to_owned())
 }
 
 /// `test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.12s`
@@ -161,6 +175,12 @@ mod tests {
                 skipped: 0
             }
         );
+    }
+
+    #[test]
+    fn failed_tests_are_named() {
+        let found = tally("     Running tests/a.rs (t/a-1)\ntest x::y ... FAILED\ntest z ... ok\n");
+        assert_eq!(found[0].failures, ["x::y"]);
     }
 
     #[test]

@@ -76,12 +76,17 @@ pub fn run(place: &Place, options: &Options) -> Result<bool> {
         })?;
     }
     let mut counts = Counts::default();
+    let mut failures = Vec::new();
     for suite in &suites {
-        counts.add(suite.run(place, options, &mut clock)?);
+        counts.add(suite.run(place, options, &mut clock, &mut failures)?);
     }
     print!("\n{}", clock.table());
+    failures.iter().for_each(|failure| println!("failed: {failure}"));
     for name in &options.without {
         println!("excluded by --without {name}: tests with `needs_{name}` in their path");
+    }
+    if !options.without.is_empty() && counts.skipped == 0 {
+        println!("warning: no test was excluded; tests that need NAME have `needs_NAME` in their path");
     }
     println!("{counts}");
     Ok(counts.failed == 0)
@@ -181,7 +186,13 @@ impl Suite {
         command
     }
 
-    fn run(&self, place: &Place, options: &Options, clock: &mut Clock) -> Result<Counts> {
+    fn run(
+        &self,
+        place: &Place,
+        options: &Options,
+        clock: &mut Clock,
+        failures: &mut Vec<String>,
+    ) -> Result<Counts> {
         let mut command = self.command();
         command.env("BKHOST_TEST_ENGINES", place.engines());
         command.env("BKHOST_TEST_IMAGES", place.images());
@@ -191,6 +202,7 @@ impl Suite {
             command.args(["--skip", &format!("needs_{name}")]);
         }
         let (binaries, succeeded) = follow(&mut command)?;
+        failures.extend(binaries.iter().flat_map(failures_of));
         Ok(self.count(&binaries, succeeded, clock))
     }
 
@@ -215,6 +227,17 @@ impl Suite {
         }
         counts
     }
+}
+
+fn failures_of(binary: &Binary) -> Vec<String> {
+    if binary.broken {
+        return vec![format!("{}: ended without a result", binary.name)];
+    }
+    binary
+        .failures
+        .iter()
+        .map(|test| format!("{}: {test}", binary.name))
+        .collect()
 }
 
 /// Shows a test run's output while it is counted.

@@ -11,8 +11,6 @@ use crate::{GLANCE, Process, diagnosis, launch};
 const LOCK: &str = "boot";
 /// A wait for the lock that needs no words.
 const SILENT_WAIT: Duration = Duration::from_secs(1);
-/// Longest wait for the keepers' lease: taking it needs no work.
-const LEASE_WAIT: Duration = Duration::from_secs(10);
 /// First and longest pause between two looks at a socket that is to come.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(200));
 
@@ -44,7 +42,8 @@ impl Process {
     /// afterwards stays, and goes with the connection.
     pub fn reach(&self, step: &Step<'_>) -> Result<(Daemon, Connection)> {
         let deadline = self.deadline(step);
-        let lease = process::lease(deadline.timeout(LEASE_WAIT))?;
+        // It comes late where a keeper is just stopping an idle daemon.
+        let lease = process::lease(deadline.timeout(self.settings.timeout))?;
         let found = match running()? {
             Some(daemon) => Connection::open_unix(&daemon.socket(), deadline.timeout(GLANCE))
                 .ok()

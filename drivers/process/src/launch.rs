@@ -12,6 +12,9 @@ pub const SOCKET_NAME: &str = "/buildkitd.sock";
 const CONFIG_NAME: &str = "buildkitd.toml";
 /// Where the configuration believes the other files to be.
 const CONFIG_FOLDER: &str = "/etc/buildkit/";
+/// Folder of what is added to the provenance of builds, and the key of the configuration that names it.
+const PROVENANCE_FOLDER: &str = "provenance.d/";
+const PROVENANCE_KEY: &str = "provenanceEnvDir";
 
 /// The daemon's socket.
 pub fn socket(runtime_folder: &str) -> String {
@@ -44,6 +47,7 @@ pub fn prepare(settings: &Settings, config: &Config) -> Result<Launch> {
         launch.args(["--config", &path]);
     }
     launch.args(config.daemon_flags());
+    // Whatever `--oci-worker-binary` says: without `runc` on its PATH, buildkitd goes without this worker.
     launch.path_of(&runc).path_of(&buildkitd);
     for (name, value) in &settings.env {
         launch.env(name, value);
@@ -79,22 +83,36 @@ fn program(name: &str, option: &str) -> Result<Program> {
     process::find(name, option)?.ok_or_else(missing)
 }
 
-/// Writes the daemon's files, with the paths in the configuration turned to where they lie. Returns the path of the
-/// configuration, if there is one.
+/// Writes the daemon's files and returns the path of its configuration, if it needs one.
 fn files(launch: &Launch, config: &Config) -> Result<Option<String>> {
-    for name in config.file_names() {
-        if name != CONFIG_NAME {
-            launch.file(&name, &config.file(&name).unwrap_or_default())?;
-        }
+    let names = config.file_names();
+    for name in names.iter().filter(|name| *name != CONFIG_NAME) {
+        launch.file(name, &config.file(name).unwrap_or_default())?;
     }
-    let Some(content) = config.file(CONFIG_NAME) else {
-        return Ok(None);
+    let provenance = names.iter().any(|name| name.starts_with(PROVENANCE_FOLDER));
+    let text = match config.file(CONFIG_NAME) {
+        Some(content) => String::from_utf8(content)
+            .map_err(|_| Error::invalid_config(format!("`{CONFIG_NAME}` is no text")))?,
+        None if provenance => String::new(),
+        None => return Ok(None),
     };
     // Written twice: only the first writing tells the folder.
-    let path = launch.file(CONFIG_NAME, &content)?;
+    let path = launch.file(CONFIG_NAME, text.as_bytes())?;
     let folder = path.strip_suffix(CONFIG_NAME).unwrap_or(CONFIG_FOLDER);
-    let text = String::from_utf8(content)
-        .map_err(|_| Error::invalid_config(format!("`{CONFIG_NAME}` is no text")))?;
-    let text = text.replace(&format!("\"{CONFIG_FOLDER}"), &format!("\"{folder}"));
+    let text = relocated(&text, folder, provenance);
     launch.file(CONFIG_NAME, text.as_bytes()).map(Some)
+}
+
+/// The configuration with its paths turned to where the files lie. What is added to the provenance of builds is looked for
+/// in a folder of its own.
+fn relocated(text: &str, folder: &str, provenance: bool) -> String {
+    let text = text.replace(&format!("\"{CONFIG_FOLDER}"), &format!("\"{folder}"));
+    let named = text
+        .lines()
+        .any(|line| line.trim_start().starts_with(PROVENANCE_KEY));
+    match provenance && !named {
+        // In front, where no table has begun.
+        true => format!("{PROVENANCE_KEY} = \"{folder}{PROVENANCE_FOLDER}\"\n{text}"),
+        false => text,
+    }
 }

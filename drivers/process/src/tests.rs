@@ -4,6 +4,9 @@ use bkhost_driver::testing::{DaemonPlan, Host, LaunchRecord, Progress};
 
 use super::*;
 
+/// A host is the thread's world, so each case makes its own when its turn comes.
+type MakeHost = fn() -> Host;
+
 fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
@@ -142,8 +145,26 @@ fn files_lie_where_the_configuration_says() {
 }
 
 #[test]
+fn provenance_of_the_machine_is_found_without_a_configuration() {
+    let host = machine().file("provenance.d/github_actions_context.json", "{}");
+    let launch = launched(&host);
+    let line = format!(
+        "provenanceEnvDir = \"{}/config/provenance.d/\"\n",
+        host.runtime_folder()
+    );
+    assert_eq!(launch.files["buildkitd.toml"], line.as_bytes());
+    assert!(launch.args.contains(&"--config".to_owned()));
+
+    let own = "provenanceEnvDir = \"/p\"\n";
+    let host = machine()
+        .file("provenance.d/x.json", "{}")
+        .file("buildkitd.toml", own);
+    assert_eq!(launched(&host).files["buildkitd.toml"], own.as_bytes());
+}
+
+#[test]
 fn options_that_cannot_be_meant_are_refused() {
-    let cases: [(fn() -> Host, &str); 8] = [
+    let cases: [(MakeHost, &str); 8] = [
         (
             || machine().option("rootles", "1"),
             "invalid driver option rootles for process driver",

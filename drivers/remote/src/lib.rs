@@ -6,14 +6,15 @@
 
 mod diagnosis;
 mod endpoint;
+mod greeting;
 mod options;
 mod target;
 
 use std::time::Duration;
 
 use bkhost_driver::{
-    Config, Connection, DialRequest, Driver, DriverInfo, Endpoint, Error, ErrorKind, Finding, Instance, Loss,
-    OptionInfo, Pair, Result, Retry, State, Status, Step, Worker,
+    Config, Connection, Deadline, DialRequest, Driver, DriverInfo, Endpoint, Error, ErrorKind, Finding,
+    Instance, Loss, OptionInfo, Pair, Result, Retry, State, Status, Step, Worker,
 };
 
 use crate::options::Settings;
@@ -23,7 +24,7 @@ bkhost_driver::export!(Remote);
 
 /// The only instance of a node.
 const INSTANCE: &str = "default";
-/// How long one attempt to connect may take: longer than a lost packet and its first repetitions.
+/// How long one attempt may take, with TLS and greeting: longer than a lost packet and its first repetitions.
 const ATTEMPT: Duration = Duration::from_secs(5);
 
 /// An opened node.
@@ -89,8 +90,8 @@ impl Driver for Remote {
     /// A certificate that is refused, a peer that speaks something else, silence: these cannot tell whether the daemon
     /// runs, so they stay errors.
     fn status(&self) -> Result<Status> {
-        match self.connect(ATTEMPT) {
-            Ok(_) => Ok(Status::new(State::Running)),
+        match self.look(ATTEMPT) {
+            Ok(()) => Ok(Status::new(State::Running)),
             Err(error) if self.is_nobody_there(&error) => {
                 Ok(Status::new(State::Inactive).with_detail(error.message()))
             }
@@ -102,9 +103,7 @@ impl Driver for Remote {
         step.run("waiting for connection", |part| {
             let retry = Retry::new(part).within(self.settings.timeout);
             let retry = retry.when(|error| error.is_transient() || self.is_nobody_there(error));
-            retry
-                .run(|deadline| self.connect(deadline.timeout(ATTEMPT)))
-                .map(drop)
+            retry.run(|deadline| self.look(deadline.timeout(ATTEMPT)))
         })
     }
 
@@ -141,20 +140,27 @@ impl Driver for Remote {
     }
 
     fn explain(&self, loss: &Loss) -> Result<Finding> {
-        let again = self.connect(loss.step.time_left_or(ATTEMPT));
-        Ok(diagnosis::finding(self.target.url(), loss, again.map(drop)))
+        let again = self.look(loss.step.time_left_or(ATTEMPT));
+        Ok(diagnosis::finding(self.target.url(), loss, again))
     }
 }
 
 impl Remote {
     /// One attempt, TLS included; both together take no longer than `timeout`.
     fn connect(&self, timeout: Duration) -> Result<Connection> {
-        let deadline = bkhost_driver::Deadline::within(timeout);
+        let deadline = Deadline::within(timeout);
         let connection = self.target.connect(timeout)?;
         match &self.settings.tls {
             Some(tls) if !self.target.is_helper() => connection.start_tls(tls, deadline.timeout(timeout)),
             _ => Ok(connection),
         }
+    }
+
+    /// One attempt on a connection that is thrown away: whether something there speaks HTTP/2.
+    fn look(&self, timeout: Duration) -> Result<()> {
+        let deadline = Deadline::within(timeout);
+        let connection = self.connect(timeout)?;
+        greeting::exchange(connection, self.target.url(), deadline)
     }
 
     /// Nobody listens. A socket file that is not there may still come; a host name that is not known will not.

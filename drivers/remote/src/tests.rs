@@ -4,6 +4,9 @@ use bkhost_driver::testing::{Host, Listener, Script};
 
 use super::*;
 
+/// A host is the thread's world, so each case makes its own when its turn comes.
+type MakeHost = fn() -> Host;
+
 fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
@@ -22,14 +25,20 @@ fn refusal(host: Host) -> String {
     error.message().to_owned()
 }
 
+/// The first frame of a server: SETTINGS with one entry.
+const SETTINGS: &[u8] = b"\0\0\x06\x04\0\0\0\0\0\0\x05\0\0\x40\0";
+
+fn daemon() -> Script {
+    Script::new().say(SETTINGS)
+}
+
 fn accepting() -> Listener {
-    Listener::new().accept(Script::new())
+    Listener::new().accept(daemon())
 }
 
 #[test]
 fn options_are_refused_in_the_words_of_buildx() {
-    // A host is the thread's world, so each is made only when its turn comes.
-    let cases: [(fn() -> Host, &str); 9] = [
+    let cases: [(MakeHost, &str); 9] = [
         (
             || Host::new().option("cacert", "a.pem"),
             "non-absolute path 'a.pem' provided for cacert",
@@ -123,7 +132,7 @@ fn a_socket_has_no_authority_and_helpers_no_tls() {
 fn status_tells_three_answers_apart() {
     let host = Host::new().endpoint("unix:///x");
     let remote = open(&host);
-    host.unix("/x", Listener::new().missing().refuse().accept(Script::new()));
+    host.unix("/x", Listener::new().missing().refuse().accept(daemon()));
     assert_eq!(remote.status().unwrap().state, State::Inactive);
     let inactive = remote.status().unwrap();
     assert_eq!(
@@ -142,7 +151,7 @@ fn status_tells_three_answers_apart() {
 #[test]
 fn boot_waits_for_a_daemon_that_comes_up() {
     let host = Host::new().endpoint("unix:///x");
-    host.unix("/x", Listener::new().after(seconds(7)).accept(Script::new()));
+    host.unix("/x", Listener::new().after(seconds(7)).accept(daemon()));
     open(&host).boot(&host.step("boot")).unwrap();
     assert!(host.elapsed() < seconds(9), "{:?}", host.elapsed());
 }
@@ -152,6 +161,12 @@ fn boot_ends_after_its_timeout_with_the_last_cause() {
     for (answer, kind) in [
         (Listener::new().refuse(), ErrorKind::Refused),
         (Listener::new().silent(), ErrorKind::TimedOut),
+        // Somebody accepts, and says nothing or hangs up: a proxy whose daemon is not there.
+        (Listener::new().accept(Script::new()), ErrorKind::TimedOut),
+        (
+            Listener::new().accept(Script::new().close()),
+            ErrorKind::Unavailable,
+        ),
         (
             Listener::new().fail(Error::new(ErrorKind::Unavailable, "x")),
             ErrorKind::Unavailable,
@@ -247,4 +262,60 @@ fn every_option_is_described() {
         described,
         ["cacert", "cert", "key", "servername", "default-load", "timeout"]
     );
+}
+
+#[test]
+fn what_speaks_something_else_ends_at_once() {
+    let cases: [(&[u8], &str); 4] = [
+        (
+            b"HTTP/1.1 400 Bad Request\r\n",
+            "Is this the address of a BuildKit daemon?",
+        ),
+        (
+            b"SSH-2.0-OpenSSH\r\n",
+            "Is this the address of a BuildKit daemon?",
+        ),
+        (
+            b"\x15\x03\x01\0\x02\x02\x16",
+            "It speaks TLS: set the driver option `cacert`",
+        ),
+        (
+            b"\0\0\x06\x01\0\0\0\0\0",
+            "Is this the address of a BuildKit daemon?",
+        ),
+    ];
+    for (words, hint) in cases {
+        let host = Host::new().endpoint("tcp://h:1");
+        host.tcp("h", 1, Listener::new().accept(Script::new().say(words)));
+        let error = open(&host).boot(&host.step("boot")).unwrap_err();
+        assert_eq!((error.kind(), error.hint()), (ErrorKind::Protocol, Some(hint)));
+        assert_eq!(host.elapsed(), Duration::ZERO);
+    }
+}
+
+#[test]
+fn a_greeting_may_come_in_pieces_and_a_farewell_is_none() {
+    let host = Host::new().endpoint("tcp://h:1");
+    let remote = open(&host);
+    let script = SETTINGS
+        .chunks(2)
+        .fold(Script::new(), |script, piece| script.say(piece));
+    host.tcp("h", 1, Listener::new().accept(script));
+    assert_eq!(remote.status().unwrap().state, State::Running);
+    assert!(host.connections().iter().all(|connection| !connection.open));
+    host.tcp(
+        "h",
+        1,
+        Listener::new().accept(Script::new().say(b"\0\0\x08\x07\0\0\0\0\0")),
+    );
+    assert_eq!(remote.status().unwrap_err().kind(), ErrorKind::Unavailable);
+}
+
+#[test]
+fn nothing_is_written_on_a_connection_that_is_handed_over() {
+    let host = Host::new().endpoint("tcp://h:1");
+    host.tcp("h", 1, accepting());
+    let connection = open(&host).dial(INSTANCE, &host.dial_request()).unwrap();
+    let record = host.connection(&connection);
+    assert_eq!((record.written, record.pending), (vec![], SETTINGS.to_vec()));
 }

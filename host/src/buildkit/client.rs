@@ -156,3 +156,34 @@ impl Client {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buildkit::fake::Daemon;
+    use crate::connect::fake;
+
+    #[tokio::test]
+    async fn an_old_daemon_works_with_less() {
+        let daemon = Daemon {
+            old: true,
+            ..Default::default()
+        };
+        let (pipe, _server) = fake::serve(daemon.routes());
+        let client = Client::connect(pipe, None).await.unwrap();
+        assert_eq!(client.version().await.unwrap(), None);
+        assert_eq!(client.active_builds().await.unwrap(), None);
+        assert_eq!(client.build_record("x").await.unwrap(), None);
+        assert_eq!(client.workers().await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn calls_after_the_loss_say_how_it_was_lost() {
+        let (pipe, server) = fake::serve(Daemon::default().routes());
+        let client = Client::connect(pipe, None).await.unwrap();
+        server.abort();
+        let lost = client.channel().loss().await;
+        let error = client.workers().await.unwrap_err();
+        assert!(matches!(error, RpcError::Lost { how, .. } if how == lost));
+    }
+}

@@ -29,6 +29,8 @@ pub(crate) struct Asked {
 #[derive(Clone)]
 pub(crate) struct Daemon {
     pub(crate) workers: ListWorkersResponse,
+    /// It knows no `Info`, as daemons before 0.11.
+    pub(crate) old: bool,
     /// The frontend's answer.
     pub(crate) result: Result<gateway::Result, Status>,
     /// It never answers a solve, whatever is returned.
@@ -45,6 +47,7 @@ impl Default for Daemon {
     fn default() -> Self {
         Self {
             workers: ListWorkersResponse::default(),
+            old: false,
             result: Ok(gateway::Result::default()),
             solve_hangs: false,
             status_hangs: false,
@@ -104,6 +107,9 @@ impl Control for Daemon {
     type ListenBuildHistoryStream = Answers<BuildHistoryEvent>;
 
     async fn info(&self, _: Request<InfoRequest>) -> Result<Response<InfoResponse>, Status> {
+        if self.old {
+            return Err(Status::unimplemented("unknown method Info"));
+        }
         let mut frozen = self.frozen.subscribe();
         let _ = frozen.wait_for(|frozen| !frozen).await;
         Ok(Response::new(InfoResponse::default()))

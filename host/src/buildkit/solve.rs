@@ -50,16 +50,17 @@ pub async fn run(
 ) -> Result<Solved, SolveError> {
     let session = Session::open(channel, &spec).map_err(|status| failed(&status))?;
     let progress = Progress::follow(channel, &spec.reference, sink);
-    let outcome = tokio::select! {
+    let ending = tokio::select! {
         biased;
         () = cancel.cancelled() => Ending::Cancelled,
-        how = channel.loss() => Ending::Lost(how),
+        // Before the loss: a result that has arrived counts, whatever became of the connection.
         outcome = build(channel, &spec, session.id()) => match outcome {
             Ok(solved) => Ending::Solved(solved),
             Err(status) => end_of_failure(channel, status).await,
         },
+        how = channel.loss() => Ending::Lost(how),
     };
-    finish(outcome, session, progress).await
+    finish(ending, session, progress, &cancel).await
 }
 
 /// How the build itself ended.
@@ -83,7 +84,12 @@ fn failed(status: &Status) -> SolveError {
 }
 
 /// Ends what still runs. Running steps tell of their end while the session is still there.
-async fn finish(ending: Ending, session: Session, progress: Progress) -> Result<Solved, SolveError> {
+async fn finish(
+    ending: Ending,
+    session: Session,
+    progress: Progress,
+    cancel: &Cancel,
+) -> Result<Solved, SolveError> {
     match ending {
         Ending::Lost(how) => Err(SolveError::Lost { how }),
         Ending::Cancelled => {
@@ -92,13 +98,21 @@ async fn finish(ending: Ending, session: Session, progress: Progress) -> Result<
             Err(SolveError::Cancelled)
         }
         Ending::Solved(solved) => {
-            tokio::join!(session.close(SESSION_LIMIT), progress.drain(Duration::MAX));
+            close(session, progress, cancel).await;
             Ok(solved)
         }
         Ending::Failed(error) => {
-            tokio::join!(session.close(SESSION_LIMIT), progress.drain(Duration::MAX));
+            close(session, progress, cancel).await;
             Err(SolveError::Failed(error))
         }
+    }
+}
+
+/// Waits for the last of the progress. Cancelling only shortens it: how the build ended is settled.
+async fn close(session: Session, progress: Progress, cancel: &Cancel) {
+    tokio::select! {
+        _ = async { tokio::join!(session.close(SESSION_LIMIT), progress.drain(Duration::MAX)) } => {}
+        () = cancel.cancelled() => {}
     }
 }
 

@@ -79,6 +79,9 @@ impl ConnectError {
             Self::NotHttp2 { .. } | Self::NotBuildKit { .. } => {
                 Some("Check that the endpoint is the address of `buildkitd`")
             }
+            Self::Reset { .. } | Self::Closed => Some(
+                "A daemon that wants TLS ends a plain connection like this: if it does, give `cacert`, `cert` and `key`",
+            ),
             _ => None,
         }
     }

@@ -109,7 +109,7 @@ impl HelperCommand {
         if let Some(context) = context {
             args.push(format!("--context={}", name("docker context", context)?));
         }
-        Ok(Self::exec("docker", args, container, &[])?)
+        Self::exec("docker", args, container, &[])
     }
 
     /// `podman exec` into a container.

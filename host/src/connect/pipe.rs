@@ -6,6 +6,8 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::helper_program::LastWords;
+
 /// What a connection is made of: bytes both ways, movable between tasks.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -19,6 +21,7 @@ pub struct Pipe {
     /// Bytes a driver's handshake read beyond its end; they come first.
     ahead: Bytes,
     authority: Option<String>,
+    last_words: Option<LastWords>,
     /// Whatever must live as long as the connection does, such as a lease on the daemon.
     held: Vec<Box<dyn Send>>,
 }
@@ -30,6 +33,7 @@ impl Pipe {
             stream: Box::new(stream),
             ahead: Bytes::new(),
             authority: None,
+            last_words: None,
             held: Vec::new(),
         }
     }
@@ -44,6 +48,18 @@ impl Pipe {
     pub fn with_authority(mut self, authority: Option<String>) -> Self {
         self.authority = authority;
         self
+    }
+
+    /// The same pipe with what the helper program behind it will leave.
+    pub fn with_last_words(mut self, last_words: Option<LastWords>) -> Self {
+        self.last_words = last_words;
+        self
+    }
+
+    /// What the helper program behind the connection leaves, if there is one: its exit status and the end of its
+    /// stderr, for whoever asks why the connection was lost. A clone stays valid when the pipe is gone.
+    pub fn last_words(&self) -> Option<&LastWords> {
+        self.last_words.as_ref()
     }
 
     /// Keeps `guard` alive until the pipe is dropped.

@@ -23,9 +23,9 @@ pub(crate) const HANDLES: usize = 4096;
 /// Bytes that may be copied from the guest to the host in one call: a body of 16 MiB, and its surroundings.
 pub(crate) const COPIED_TO_HOST: usize = 20 << 20;
 
-/// Epoch ticks (of 10 ms) that a guest may compute between two waits. Ten seconds are a hundred times what the most
+/// Epoch ticks (of 10 ms) that a guest may compute between two waits. Five seconds are fifty times what the most
 /// wasteful sensible driver needs, and short enough to be noticed as a defect of the driver, not of the machine.
-pub(crate) const COMPUTING_TICKS: u64 = 1000;
+pub(crate) const COMPUTING_TICKS: u64 = 500;
 
 /// How long a guest may neither wait for something nor report progress. It catches what ticks cannot count, such as a
 /// guest that is never scheduled.
@@ -93,6 +93,12 @@ pub(crate) enum Exceeded {
     /// [`TABLE_ENTRIES`].
     #[error("it wanted a table of more than {TABLE_ENTRIES} entries")]
     Table,
+    /// [`HANDLES`].
+    #[error("it held more than {HANDLES} handles")]
+    Handles,
+    /// [`COPIED_TO_HOST`].
+    #[error("it handed over more than {} MiB in one call", COPIED_TO_HOST >> 20)]
+    Copied,
     /// [`COMPUTING_TICKS`].
     #[error("it computed for more than {} s without waiting for anything", COMPUTING_TICKS / 100)]
     Computing,

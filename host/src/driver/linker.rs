@@ -9,7 +9,9 @@ use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, io, random as wasi_ra
 use wasmtime_wasi::random::{WasiRandom, WasiRandomView};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 
-use super::bindings::{config, log, random, requests, state, steps, streams, time, types};
+use super::bindings::{
+    config, connections, log, processes, random, requests, state, steps, streams, time, types,
+};
 use super::imports::log::StdioLog;
 use super::state::{Call, Imports, StoreData};
 
@@ -32,6 +34,8 @@ fn add_contract(linker: &mut Linker<StoreData>) -> wasmtime::Result<()> {
     time::add_to_linker::<_, Imports>(linker, StoreData::view)?;
     random::add_to_linker::<_, Imports>(linker, StoreData::view)?;
     streams::add_to_linker::<_, Imports>(linker, StoreData::view)?;
+    connections::add_to_linker::<_, Imports>(linker, StoreData::view)?;
+    processes::add_to_linker::<_, Imports>(linker, StoreData::view)?;
     requests::add_to_linker::<_, Imports>(linker, StoreData::view)
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bkhost_engine::TICK;
-use wasmtime::component::ResourceTable;
+use wasmtime::component::{ResourceTable, ResourceTableError};
 use wasmtime::{Engine, Store, Trap, UpdateDeadline};
 use wasmtime_wasi::I32Exit;
 
@@ -21,6 +21,9 @@ use crate::progress::event::{Update, Warning};
 
 /// How often the watch looks whether a guest is idle; idleness is a matter of a minute.
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What the engine says when [`COPIED_TO_HOST`] is exceeded.
+const COPY_WORDS: &str = "fuel allocated for hostcalls has been exhausted";
 
 /// A store for one operation.
 pub(crate) fn store(engine: &Engine, call: &Arc<Call>) -> Store<StoreData> {
@@ -128,8 +131,8 @@ pub(crate) fn trap_error(call: &Call, trap: &wasmtime::Error) -> DriverError {
         );
         return with_trace(error(call, DriverErrorKind::Defect, message), trap);
     }
-    if let Some(exceeded) = trap.downcast_ref::<Exceeded>() {
-        return defect(call, exceeded.to_string());
+    if let Some(exceeded) = exceeded(trap) {
+        return defect(call, exceeded);
     }
     if let Some(I32Exit(code)) = trap.downcast_ref::<I32Exit>() {
         return defect(call, format!("it ended itself with exit code {code}"));
@@ -139,6 +142,18 @@ pub(crate) fn trap_error(call: &Call, trap: &wasmtime::Error) -> DriverError {
         None => trap.root_cause().to_string(),
     };
     with_trace(defect(call, clean_line(&words, SHOWN_TEXT)), trap)
+}
+
+/// The limit that a trap is about.
+fn exceeded(trap: &wasmtime::Error) -> Option<Exceeded> {
+    if let Some(ResourceTableError::Full) = trap.downcast_ref() {
+        return Some(Exceeded::Handles);
+    }
+    // The engine has no type for it.
+    if trap.root_cause().to_string().contains(COPY_WORDS) {
+        return Some(Exceeded::Copied);
+    }
+    trap.downcast_ref().copied()
 }
 
 /// A driver that broke a rule, with the rule.

@@ -47,6 +47,11 @@ impl Daemon {
         self.process.as_ref()
     }
 
+    /// The runtime folder it belongs to.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Its process id, to show.
     pub fn pid(&self) -> u32 {
         self.record.process.pid

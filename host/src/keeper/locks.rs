@@ -27,6 +27,11 @@ impl Lock {
         &self.path
     }
 
+    /// Whether its file is still what others find at its path; if not, they take another lock.
+    pub fn is_found(&self) -> bool {
+        is_still_there(&self.file, &self.path).unwrap_or(true)
+    }
+
     /// The same lock, marking its file as used now and when it is released, so that a use which is shorter than the
     /// keeper's pause between two looks counts.
     pub fn marking_use(mut self) -> Self {

@@ -61,17 +61,23 @@ pub fn keep_small(folder: &Path) -> Result<(), FileError> {
 
 /// The last `lines` lines, at most [`TAIL_LIMIT`] bytes, the older part included when the log was just cut.
 pub fn tail(folder: &Path, lines: usize) -> String {
-    let mut data = read_end(&path(folder), TAIL_LIMIT as u64).unwrap_or_default();
-    if data.is_empty() && std::fs::metadata(path(folder)).is_err() {
-        return String::new();
-    }
+    tail_and_end(folder, lines).0
+}
+
+/// The tail, and where in the log it ends: reading on from there misses and repeats nothing.
+pub fn tail_and_end(folder: &Path, lines: usize) -> (String, u64) {
+    let path = path(folder);
+    let Ok(end) = std::fs::metadata(&path).map(|metadata| metadata.len()) else {
+        return (String::new(), 0);
+    };
+    let mut data = read_before(&path, end, TAIL_LIMIT as u64).unwrap_or_default();
     let missing = TAIL_LIMIT.saturating_sub(data.len());
     if count_lines(&data) < lines && was_cut(folder) && missing > 0 {
         let mut older = read_end(&folder.join(OLDER), missing as u64).unwrap_or_default();
         older.extend_from_slice(&data);
         data = older;
     }
-    last_lines(&String::from_utf8_lossy(&data), lines).to_owned()
+    (last_lines(&String::from_utf8_lossy(&data), lines).to_owned(), end)
 }
 
 /// The whole log, oldest first, as far as it was kept.
@@ -96,11 +102,17 @@ fn count_lines(data: &[u8]) -> usize {
 }
 
 fn read_end(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let length = std::fs::metadata(path)?.len();
+    read_before(path, length, most)
+}
+
+/// What lies before `end`, at most `most` bytes of it.
+fn read_before(path: &Path, end: u64, most: u64) -> io::Result<Vec<u8>> {
+    let start = end.saturating_sub(most);
     let mut file = File::open(path)?;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(most)))?;
+    file.seek(SeekFrom::Start(start))?;
     let mut data = Vec::new();
-    file.take(most).read_to_end(&mut data)?;
+    file.take(end - start).read_to_end(&mut data)?;
     Ok(data)
 }
 

@@ -18,11 +18,9 @@ pub const SOCKET_NAME_LIMIT: usize = 24;
 /// Bytes of the digest in the name of a runtime folder.
 const HASH_BYTES: usize = 8;
 
-/// What the environment says about folders and the user.
+/// Variables of the environment that say where folders are.
 #[derive(Clone, Debug, Default)]
-pub struct Surroundings {
-    /// Effective user id.
-    pub uid: u32,
+pub struct Variables {
     /// `HOME`.
     pub home: Option<PathBuf>,
     /// `XDG_RUNTIME_DIR`.
@@ -31,11 +29,9 @@ pub struct Surroundings {
     pub data: Option<PathBuf>,
     /// `XDG_CACHE_HOME`.
     pub cache: Option<PathBuf>,
-    /// `PATH`.
-    pub path: Option<OsString>,
 }
 
-impl Surroundings {
+impl Variables {
     /// Those of this process. Paths that are not absolute are ignored, as the XDG rules ask.
     pub fn of_process() -> Self {
         let folder = |name: &str| {
@@ -44,58 +40,84 @@ impl Surroundings {
                 .filter(|path| path.is_absolute())
         };
         Self {
-            uid: rustix::process::geteuid().as_raw(),
             home: folder("HOME"),
             runtime: folder("XDG_RUNTIME_DIR"),
             data: folder("XDG_DATA_HOME"),
             cache: folder("XDG_CACHE_HOME"),
+        }
+    }
+
+    /// Folder of what can be made again: `$XDG_CACHE_HOME/bkhost`.
+    pub fn cache_folder(&self) -> Option<PathBuf> {
+        Some(self.or_home(&self.cache, ".cache")?.join("bkhost"))
+    }
+
+    /// Folder of the state of daemons, one folder for each node: `/var/lib/bkhost` as root, `$XDG_DATA_HOME/bkhost`
+    /// otherwise.
+    pub fn data_folder(&self, uid: u32) -> Option<PathBuf> {
+        if uid == 0 {
+            return Some(PathBuf::from("/var/lib/bkhost"));
+        }
+        Some(self.or_home(&self.data, ".local/share")?.join("bkhost"))
+    }
+
+    /// Folder below which runtime folders are made: `/run/bkhost` as root, `$XDG_RUNTIME_DIR/bkhost` or a private folder
+    /// in `/tmp` otherwise.
+    ///
+    /// Commands of one user must agree on it, whether they come from a login or from a timer: without
+    /// `XDG_RUNTIME_DIR`, what a login would have set it to is tried before `/tmp`.
+    pub fn runtime_folder(&self, uid: u32) -> PathBuf {
+        if uid == 0 {
+            return PathBuf::from("/run/bkhost");
+        }
+        let login = PathBuf::from(format!("/run/user/{uid}"));
+        for base in self.runtime.iter().chain([&login]) {
+            let folder = base.join("bkhost");
+            // A folder of another user is what `su` leaves in the environment.
+            if check_private(base, uid).is_ok() && fits_sockets(&folder) {
+                return folder;
+            }
+        }
+        PathBuf::from(format!("/tmp/bkhost-{uid}"))
+    }
+
+    fn or_home(&self, folder: &Option<PathBuf>, default: &str) -> Option<PathBuf> {
+        folder
+            .clone()
+            .or_else(|| self.home.as_ref().map(|home| home.join(default)))
+    }
+}
+
+/// Whether a socket in a runtime folder below `base` has a path that is short enough.
+fn fits_sockets(base: &Path) -> bool {
+    base.as_os_str().len() + 1 + 2 * HASH_BYTES + 1 + SOCKET_NAME_LIMIT <= SOCKET_PATH_LIMIT
+}
+
+/// The user, and where their programs are.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// Effective user id.
+    pub uid: u32,
+    /// `PATH`.
+    pub path: Option<OsString>,
+    /// Folder of programs that this tool put there itself.
+    pub programs: Option<PathBuf>,
+}
+
+impl Surroundings {
+    /// Those of this process.
+    pub fn of_process() -> Self {
+        let cache = Variables::of_process().cache_folder();
+        Self {
+            uid: rustix::process::geteuid().as_raw(),
             path: std::env::var_os("PATH"),
+            programs: cache.map(|cache| cache.join("bin")),
         }
     }
 
     /// Whether the user is root.
     pub fn is_root(&self) -> bool {
         self.uid == 0
-    }
-
-    /// Folder of programs that this tool put there itself.
-    pub fn programs(&self) -> Option<PathBuf> {
-        let cache = self
-            .cache
-            .clone()
-            .or_else(|| self.home.as_ref().map(|home| home.join(".cache")))?;
-        Some(cache.join("bkhost").join("bin"))
-    }
-
-    /// Default state folder of a node.
-    pub fn state(&self, node: &str) -> Option<PathBuf> {
-        if self.is_root() {
-            return Some(Path::new("/var/lib/bkhost").join(node));
-        }
-        let data = self
-            .data
-            .clone()
-            .or_else(|| self.home.as_ref().map(|home| home.join(".local/share")))?;
-        Some(data.join("bkhost").join(node))
-    }
-
-    /// The runtime folder of the node with this owner, which it does not create.
-    ///
-    /// Commands of one user must agree on it, whether they come from a login or from a timer: without
-    /// `XDG_RUNTIME_DIR`, what a login would have set it to is tried before `/tmp`.
-    pub fn runtime(&self, owner: &Owner) -> RuntimeFolder {
-        if self.is_root() {
-            return RuntimeFolder::below("/run/bkhost", owner);
-        }
-        let login = PathBuf::from(format!("/run/user/{}", self.uid));
-        for base in self.runtime.iter().chain([&login]) {
-            let folder = RuntimeFolder::below(base.join("bkhost"), owner);
-            // A folder of another user is what `su` leaves in the environment.
-            if check_private(base, self.uid).is_ok() && folder.is_short() {
-                return folder;
-            }
-        }
-        RuntimeFolder::below(format!("/tmp/bkhost-{}", self.uid), owner)
     }
 }
 
@@ -154,13 +176,9 @@ impl RuntimeFolder {
         &self.path
     }
 
-    fn is_short(&self) -> bool {
-        self.path.as_os_str().len() + 1 + SOCKET_NAME_LIMIT <= SOCKET_PATH_LIMIT
-    }
-
     /// Creates it with mode 0700 and checks that it and its parent belong to the user alone.
     pub fn create(&self, uid: u32) -> Result<(), KeeperError> {
-        if !self.is_short() {
+        if !fits_sockets(&self.base) {
             return Err(KeeperError::TooLong {
                 path: self.path.clone(),
             });
@@ -291,42 +309,31 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let long = dir.path().join("x".repeat(100));
         create_private(&long).unwrap();
-        let near = dir.path().join("near");
-        create_private(&near).unwrap();
-        let mut surroundings = Surroundings {
-            uid: uid().max(1),
-            runtime: Some(long.clone()),
-            ..Surroundings::default()
+        let error = RuntimeFolder::below(&long, &owner()).create(uid()).unwrap_err();
+        assert!(matches!(error, KeeperError::TooLong { .. }), "{error}");
+        assert!(fits_sockets(Path::new("/run/user/1000/bkhost")));
+        assert!(!fits_sockets(&long));
+        // A folder that is not private to this user: root's, or nobody's.
+        let variables = Variables {
+            runtime: Some(PathBuf::from("/usr")),
+            ..Variables::default()
         };
-        if uid() == 0 {
-            // Root's folder is fixed; as another user these folders are not private.
-            surroundings.uid = 0;
-            assert!(surroundings.runtime(&owner()).path().starts_with("/run/bkhost"));
-            return;
-        }
-        assert!(!surroundings.runtime(&owner()).path().starts_with(&long));
-        surroundings.runtime = Some(near.clone());
-        assert!(surroundings.runtime(&owner()).path().starts_with(&near));
-        let too_long = RuntimeFolder::below(&long, &owner());
-        assert!(matches!(
-            too_long.create(uid()).unwrap_err(),
-            KeeperError::TooLong { .. }
-        ));
+        let nobody = 4_000_000;
+        assert_eq!(variables.runtime_folder(nobody), Path::new("/tmp/bkhost-4000000"));
+        assert_eq!(variables.runtime_folder(0), Path::new("/run/bkhost"));
     }
 
     #[test]
     fn defaults_follow_user_and_variables() {
-        let root = Surroundings::default();
-        assert_eq!(root.state("n").unwrap(), Path::new("/var/lib/bkhost/n"));
-        let user = Surroundings {
-            uid: 1000,
+        let user = Variables {
             home: Some("/home/u".into()),
-            ..Surroundings::default()
+            ..Variables::default()
         };
+        assert_eq!(user.data_folder(0).unwrap(), Path::new("/var/lib/bkhost"));
         assert_eq!(
-            user.state("n").unwrap(),
-            Path::new("/home/u/.local/share/bkhost/n")
+            user.data_folder(1000).unwrap(),
+            Path::new("/home/u/.local/share/bkhost")
         );
-        assert_eq!(user.programs().unwrap(), Path::new("/home/u/.cache/bkhost/bin"));
+        assert_eq!(user.cache_folder().unwrap(), Path::new("/home/u/.cache/bkhost"));
     }
 }

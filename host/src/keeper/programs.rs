@@ -1,5 +1,6 @@
 //! Finding a program: where an option says, on PATH, or among the tool's own.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
@@ -19,8 +20,8 @@ pub fn find(
     if let Some(chosen) = chosen.filter(|chosen| !chosen.is_empty()) {
         return find_chosen(Path::new(chosen), surroundings).map(Some);
     }
-    let own = surroundings.programs().map(|folder| folder.join(name));
-    Ok(on_path(name, surroundings).or_else(|| own.filter(|path| runnable(path).is_ok())))
+    let own = surroundings.programs.as_ref().map(|folder| folder.join(name));
+    Ok(on_path(name, surroundings.path.as_ref()).or_else(|| own.filter(|path| runnable(path).is_ok())))
 }
 
 fn find_chosen(chosen: &Path, surroundings: &Surroundings) -> Result<PathBuf, KeeperError> {
@@ -33,7 +34,7 @@ fn find_chosen(chosen: &Path, surroundings: &Surroundings) -> Result<PathBuf, Ke
     }
     match chosen.to_str() {
         Some(name) if !name.contains('/') => {
-            on_path(name, surroundings).ok_or_else(|| refused("it is not on PATH".to_owned()))
+            on_path(name, surroundings.path.as_ref()).ok_or_else(|| refused("it is not on PATH".to_owned()))
         }
         _ => Err(refused(
             "the path is neither absolute nor a plain name".to_owned(),
@@ -41,9 +42,9 @@ fn find_chosen(chosen: &Path, surroundings: &Surroundings) -> Result<PathBuf, Ke
     }
 }
 
-fn on_path(name: &str, surroundings: &Surroundings) -> Option<PathBuf> {
-    let path = surroundings.path.as_ref()?;
-    std::env::split_paths(path)
+/// Finds a program on PATH.
+pub fn on_path(name: &str, path: Option<&OsString>) -> Option<PathBuf> {
+    std::env::split_paths(path?)
         // A relative folder on PATH would mean another program in each working folder.
         .filter(|folder| folder.is_absolute())
         .map(|folder| folder.join(name))
@@ -76,12 +77,12 @@ mod tests {
     fn option_before_path_before_own_folder() {
         let dir = tempfile::tempdir().unwrap();
         let surroundings = Surroundings {
-            cache: Some(dir.path().join("cache")),
+            programs: Some(dir.path().join("own")),
             path: Some(dir.path().join("path").into()),
             ..Surroundings::default()
         };
         assert_eq!(find("daemon", None, &surroundings).unwrap(), None);
-        let own = program(&dir.path().join("cache/bkhost/bin"), "daemon", 0o755);
+        let own = program(&dir.path().join("own"), "daemon", 0o755);
         assert_eq!(find("daemon", None, &surroundings).unwrap(), Some(own));
         let listed = program(&dir.path().join("path"), "daemon", 0o755);
         assert_eq!(

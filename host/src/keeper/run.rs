@@ -193,7 +193,8 @@ async fn begin(
         ended,
         answers,
         stopping: None,
-        _locks: (lock, state),
+        lock,
+        _state: state,
     })
 }
 
@@ -291,7 +292,8 @@ struct Keeping {
     ended: watch::Sender<Option<End>>,
     answers: TaskTracker,
     stopping: Option<Stopping>,
-    _locks: (Lock, Option<Lock>),
+    lock: Lock,
+    _state: Option<Lock>,
 }
 
 /// A stop under way.
@@ -323,11 +325,22 @@ impl Keeping {
                 }
                 Some(order) = self.orders.recv() => self.stop(order),
                 () = sleep_until(kill_at) => self.kill(),
-                _ = tick.tick() => {
-                    // A log that cannot be cut now is tried again.
-                    let _ = log::keep_small(&self.folder);
-                }
+                _ = tick.tick() => self.look_around(),
             }
+        }
+    }
+
+    fn look_around(&mut self) {
+        // A log that cannot be cut now is tried again.
+        let _ = log::keep_small(&self.folder);
+        if !self.lock.is_found() && self.stopping.is_none() {
+            // The runtime folder was removed, by a cleaner or at the user's last log-out: nobody finds this daemon any
+            // more, while it keeps its state from the next one.
+            self.stop(Stop {
+                reason: Reason::Stopped,
+                grace: GRACE,
+                hold: None,
+            });
         }
     }
 

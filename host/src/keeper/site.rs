@@ -43,9 +43,9 @@ pub struct Site {
 }
 
 impl Site {
-    /// The place of `owner`'s daemon, where the environment wants it.
-    pub fn new(surroundings: Surroundings, owner: Owner) -> Self {
-        let folder = surroundings.runtime(&owner);
+    /// The place of `owner`'s daemon, with a runtime folder below `base`.
+    pub fn new(surroundings: Surroundings, owner: Owner, base: &Path) -> Self {
+        let folder = RuntimeFolder::below(base, &owner);
         Self {
             surroundings,
             owner,
@@ -57,12 +57,6 @@ impl Site {
     /// The same place with another program that has the keeper's hidden mode.
     pub fn with_host_program(mut self, host: impl Into<PathBuf>) -> Self {
         self.host = host.into();
-        self
-    }
-
-    /// The same place with another runtime folder.
-    pub fn with_folder(mut self, folder: RuntimeFolder) -> Self {
-        self.folder = folder;
         self
     }
 

@@ -235,7 +235,7 @@ impl Drop for Lock {
 }
 
 pub(crate) fn acquire_lock(name: &str, timeout: u64) -> Answer<Lock> {
-    let waited = with(|world| {
+    with(|world| {
         let until = world
             .processes
             .foreign_locks
@@ -253,8 +253,7 @@ pub(crate) fn acquire_lock(name: &str, timeout: u64) -> Answer<Lock> {
         world.now = world.now.max(until);
         world.processes.locks.insert(name.to_owned());
         Ok(Lock(name.to_owned()))
-    });
-    waited
+    })
 }
 
 #[derive(Debug)]

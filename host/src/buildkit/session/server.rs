@@ -24,6 +24,8 @@ const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 /// Calls at once. A daemon runs a handful; a limit would queue health checks behind them.
 const STREAM_LIMIT: u32 = 1 << 16;
+/// Calls that the daemon may take back before they were looked at: all of a build's when it is cancelled.
+const RESET_LIMIT: usize = 1 << 12;
 
 /// Serves `services` on `stream` until it ends. Dropping it ends every call that still runs.
 pub(super) async fn serve<S>(stream: S, services: Services)
@@ -38,6 +40,7 @@ where
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(STREAM_LIMIT)
+        .max_pending_accept_reset_streams(RESET_LIMIT)
         // Filters of a context arrive as headers, one per line of the ignore file.
         .max_header_list_size(HEADER_LIMIT)
         .serve_connection(TokioIo::new(stream), service);

@@ -11,6 +11,7 @@ use crate::fs::FileError;
 pub(crate) type Answer<T> = Result<T, Failure>;
 
 /// Why a host function has no answer.
+#[derive(Debug)]
 pub enum Failure {
     /// The guest is told.
     Told(Error),

@@ -1,0 +1,125 @@
+//! Failures of streams as the contract's errors: by what is behind them, not by their text.
+
+use std::io;
+
+use super::super::types::{Failure, io_kind};
+use crate::connect::helper_program::HelperError;
+use crate::connect::tls::{self, TlsError};
+use crate::driver::bindings::types::{Error, ErrorKind, Pair};
+
+/// A failed system call on the way to `peer`.
+pub(crate) fn io_failure(doing: &str, peer: &str, error: &io::Error) -> Failure {
+    Failure::new(io_kind(error), format!("{doing} `{peer}`: {}", words(error)))
+}
+
+/// A failed read or write; TLS and helper programs have their own words.
+pub(crate) fn stream_failure(doing: &str, peer: &str, error: &io::Error) -> Failure {
+    if let Some(cause) = tls::cause(error) {
+        return tls_failure(cause);
+    }
+    match error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<HelperError>())
+    {
+        Some(cause) => helper_failure(cause),
+        None => io_failure(doing, peer, error),
+    }
+}
+
+/// A failure of TLS by its kind.
+pub(crate) fn tls_failure(error: &TlsError) -> Failure {
+    let kind = match error {
+        TlsError::Unreadable { .. } | TlsError::Unusable { .. } | TlsError::BadName { .. } => {
+            ErrorKind::InvalidConfig
+        }
+        TlsError::Certificate { .. } | TlsError::Identity { .. } => ErrorKind::Certificate,
+        TlsError::Protocol { .. } => ErrorKind::Protocol,
+        TlsError::Closed { .. } => ErrorKind::Unavailable,
+        TlsError::Io { source, .. } => io_kind(source),
+    };
+    let failure = Failure::new(kind, crate::keeper::error::chain(error));
+    match error.hint() {
+        Some(hint) => failure.with_hint(hint),
+        None => failure,
+    }
+}
+
+/// A failure of a helper program by its kind.
+pub(crate) fn helper_failure(error: &HelperError) -> Failure {
+    let message = crate::keeper::error::chain(error);
+    match error {
+        HelperError::Invalid { .. } => Failure::new(ErrorKind::InvalidConfig, message),
+        HelperError::Missing { program } => Failure::new(ErrorKind::NotFound, message)
+            .with_hint(format!("Install `{program}`, or put its folder on PATH")),
+        HelperError::Run { source, .. } => Failure::new(io_kind(source), message),
+        HelperError::Ended { status, stderr, .. } => Failure::Told(Error {
+            kind: ErrorKind::Unavailable,
+            message,
+            hint: None,
+            details: vec![pair("exit-status", status), pair("log", stderr)],
+        }),
+    }
+}
+
+fn pair(key: &str, value: &str) -> Pair {
+    Pair {
+        key: key.to_owned(),
+        value: value.to_owned(),
+    }
+}
+
+/// The words of a system call's error, without the number that Rust appends.
+pub(crate) fn words(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error ") {
+        Some((words, _)) => words.to_owned(),
+        None => text,
+    }
+}
+
+/// What a guest is told.
+#[cfg(test)]
+pub(crate) fn told<T>(answer: Result<T, Failure>) -> Error {
+    match answer {
+        Err(Failure::Told(error)) => error,
+        Err(Failure::Trap(error)) => panic!("a trap: {error}"),
+        Ok(_) => panic!("no failure"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_behind_a_read_keep_their_kind() {
+        let refused = TlsError::Identity {
+            peer: "p".to_owned(),
+            why: "w".to_owned(),
+            hint: "h".to_owned(),
+        };
+        let error = io::Error::new(io::ErrorKind::InvalidData, refused);
+        let error = told::<()>(Err(stream_failure("Failed to read from", "p", &error)));
+        assert_eq!(
+            (error.kind, error.hint.as_deref()),
+            (ErrorKind::Certificate, Some("h"))
+        );
+
+        let ended = HelperError::Ended {
+            program: "ssh",
+            status: "exit status: 255".to_owned(),
+            stderr: "no route\n".to_owned(),
+        };
+        let error = told::<()>(Err(stream_failure(
+            "Failed to read from",
+            "p",
+            &io::Error::other(ended),
+        )));
+        assert_eq!(error.kind, ErrorKind::Unavailable);
+        assert_eq!(error.message, "`ssh` ended with exit status: 255: no route");
+
+        let reset = io::ErrorKind::ConnectionReset.into();
+        let error = told::<()>(Err(stream_failure("Failed to read from", "p", &reset)));
+        assert_eq!(error.message, "Failed to read from `p`: connection reset");
+    }
+}

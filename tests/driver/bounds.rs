@@ -1,0 +1,233 @@
+//! Guests that want too much: each ends with its own words, and costs the host little.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bkhost::driver::node::{DriverError, DriverErrorKind, State};
+
+use crate::fixture::{collect, config, misbehaving, open, request};
+
+async fn status_error(behaviour: &str) -> DriverError {
+    let error = misbehaving(behaviour).await.status().await.unwrap_err();
+    assert_eq!(error.driver, "misbehaving");
+    error
+}
+
+async fn defect(behaviour: &str) -> String {
+    let error = status_error(behaviour).await;
+    assert_eq!(error.kind, DriverErrorKind::Defect, "{error:?}");
+    assert!(error.hint.unwrap().contains("defect of the driver"));
+    error.message
+}
+
+/// Resident memory of this process, in MiB.
+fn resident() -> usize {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: usize = text.split(' ').nth(1).unwrap().parse().unwrap();
+    pages * 4096 >> 20
+}
+
+#[tokio::test]
+async fn a_well_behaved_guest_is_heard() {
+    let node = misbehaving("").await;
+    let status = node.status().await.unwrap();
+    assert_eq!((status.state, status.detail.as_str()), (State::Running, "all is well"));
+    assert_eq!(node.info().version, "0.3.0");
+    assert_eq!(node.info().optional, ["diagnose"]);
+}
+
+/// On one thread, so that a guest that never yields would stop the other one.
+#[tokio::test(flavor = "current_thread")]
+async fn an_endless_loop_ends_while_others_go_on() {
+    let looping = misbehaving("loop").await;
+    let good = misbehaving("").await;
+    let done = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&done);
+    let others = tokio::spawn(async move {
+        loop {
+            good.status().await.unwrap();
+            counter.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    });
+    let error = looping.status().await.unwrap_err();
+    others.abort();
+    assert_eq!(
+        error.message,
+        "Driver `misbehaving` 0.3.0 was stopped in `status`: it computed for more than 5 s without waiting for \
+         anything"
+    );
+    assert!(done.load(Ordering::Relaxed) > 20);
+}
+
+#[tokio::test]
+async fn memory_is_bounded() {
+    assert_eq!(
+        defect("allocate").await,
+        "Driver `misbehaving` 0.3.0 was stopped in `status`: it wanted more than 64 MiB of memory"
+    );
+}
+
+#[tokio::test]
+async fn recursion_is_bounded() {
+    let message = defect("recursion").await;
+    assert!(
+        message.contains("out of bounds memory access") || message.contains("call stack exhausted"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn handles_are_bounded() {
+    assert_eq!(
+        defect("many-handles").await,
+        "Driver `misbehaving` 0.3.0 was stopped in `status`: it held more than 4096 handles"
+    );
+}
+
+#[tokio::test]
+async fn a_panic_is_told_with_its_message() {
+    let message = defect("panic").await;
+    assert!(
+        message.starts_with("Driver `misbehaving` 0.3.0 panicked in `status`: "),
+        "{message}"
+    );
+    assert!(message.ends_with("index out of everything"), "{message}");
+    let Err(error) = open(config("panic-in-open")).await else {
+        panic!("it opened");
+    };
+    assert!(error.message.contains("panicked in `open`"), "{}", error.message);
+}
+
+#[tokio::test]
+async fn a_long_panic_is_cut() {
+    let message = defect("long-panic").await;
+    assert!(message.len() < 5000, "{} bytes", message.len());
+    assert!(message.ends_with("more bytes)"), "{message}");
+}
+
+#[tokio::test]
+async fn a_trap_without_a_word_is_told_as_such() {
+    let message = defect("trap").await;
+    assert_eq!(
+        message,
+        "Driver `misbehaving` 0.3.0 was stopped in `status`: wasm trap: wasm `unreachable` instruction executed"
+    );
+}
+
+#[tokio::test]
+async fn an_error_as_long_as_memory_allows_is_cut() {
+    let error = status_error("long-error").await;
+    assert_eq!(error.kind, DriverErrorKind::Unavailable);
+    assert!(error.message.len() < 5000, "{} bytes", error.message.len());
+    assert_eq!(
+        defect("longest-error").await,
+        "Driver `misbehaving` 0.3.0 was stopped in `status`: it handed over more than 20 MiB in one call"
+    );
+}
+
+#[tokio::test]
+async fn an_errors_text_has_no_power_over_the_terminal() {
+    let error = status_error("ugly-error").await;
+    assert_eq!(error.message, "red  [31m  and more");
+    assert_eq!(error.hint.as_deref(), Some("bell"));
+    assert_eq!(error.details, [("log".to_owned(), "one\n [2Jtwo".to_owned())]);
+    assert_eq!(status_error("many-details").await.details.len(), 64);
+}
+
+#[tokio::test]
+async fn the_host_does_not_grow_with_its_guests() {
+    let node = misbehaving("long-error").await;
+    node.status().await.unwrap_err();
+    let before = resident();
+    for _ in 0..30 {
+        node.status().await.unwrap_err();
+    }
+    let growth = resident().saturating_sub(before);
+    // Thirty texts of 12 MiB passed; two stores' memory is what may be about.
+    assert!(growth < 160, "grew by {growth} MiB");
+}
+
+#[tokio::test]
+async fn a_flood_of_log_lines_is_cut() {
+    let lines = Arc::new(AtomicUsize::new(0));
+    let bytes = Arc::new(AtomicUsize::new(0));
+    let _subscriber = tracing::subscriber::set_default(Counter {
+        lines: Arc::clone(&lines),
+        longest: Arc::clone(&bytes),
+    });
+    let began = std::time::Instant::now();
+    let status = misbehaving("log-flood").await.status().await.unwrap();
+    let seconds = began.elapsed().as_secs() as usize + 1;
+    assert_eq!(status.detail, "said all");
+    let lines = lines.load(Ordering::Relaxed);
+    assert!(lines >= 1000 && lines <= seconds * 1000 + 100, "{lines} lines");
+    assert!(bytes.load(Ordering::Relaxed) < 10_000);
+}
+
+#[tokio::test]
+async fn warnings_reach_the_user_in_number() {
+    let (sink, updates) = bkhost::progress::event::Sink::channel();
+    let watcher = tokio::spawn(collect(updates));
+    let mut request = request();
+    request.sink = sink;
+    misbehaving("warnings").await.boot(request).await.unwrap();
+    let all = watcher.await.unwrap();
+    assert_eq!(all.warnings.len(), 20);
+    assert_eq!(all.warnings[0].short, "Driver `misbehaving`: odd thing 0");
+}
+
+#[tokio::test]
+async fn a_flood_of_steps_is_cut_and_the_cut_is_shown() {
+    let (sink, updates) = bkhost::progress::event::Sink::channel();
+    let watcher = tokio::spawn(collect(updates));
+    let mut request = request();
+    request.sink = sink;
+    misbehaving("step-flood").await.boot(request).await.unwrap();
+    let all = watcher.await.unwrap();
+    assert!(all.logs.len() < 2000, "{} lines", all.logs.len());
+    assert!(all.statuses.len() <= 4000, "{} statuses", all.statuses.len());
+    let text: String = all
+        .logs
+        .iter()
+        .map(|log| String::from_utf8_lossy(&log.data).into_owned())
+        .collect();
+    assert!(text.contains("lines were not shown]"));
+}
+
+/// Counts what is logged.
+struct Counter {
+    lines: Arc<AtomicUsize>,
+    longest: Arc<AtomicUsize>,
+}
+
+impl tracing::Subscriber for Counter {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target().starts_with("bkhost::driver")
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        struct Longest(usize);
+        impl tracing::field::Visit for Longest {
+            fn record_debug(&mut self, _: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                self.0 = self.0.max(format!("{value:?}").len());
+            }
+        }
+        let mut longest = Longest(0);
+        event.record(&mut longest);
+        self.lines.fetch_add(1, Ordering::Relaxed);
+        self.longest.fetch_max(longest.0, Ordering::Relaxed);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}

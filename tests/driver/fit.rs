@@ -1,0 +1,70 @@
+//! Components that do not fit this host are refused before they run, with all that there is to say.
+
+use bkhost::driver::node::{DriverError, DriverErrorKind, Drivers, NodeConfig, State};
+
+use crate::fixture::{catalog, request};
+
+async fn refusal(name: &str) -> DriverError {
+    let error = catalog(name).info(name).await.unwrap_err();
+    assert_eq!(error.kind, DriverErrorKind::Unsupported);
+    error
+}
+
+#[tokio::test]
+async fn a_wrong_track_names_both_sides() {
+    let error = refusal("wrong-track").await;
+    assert_eq!(
+        error.message,
+        "Driver `wrong-track` (`wrong-track.wasm`), built with bkhost-driver 0.9.0 speaks bkhost:driver@0.9.0; this \
+         bkhost supports bkhost:driver@0.1.0-rc.1"
+    );
+    assert_eq!(
+        error.hint.as_deref(),
+        Some("Update bkhost, or use an older version of the driver")
+    );
+    let exports = error.details.iter().find(|(key, _)| key == "exports").unwrap();
+    assert_eq!(exports.1, "bkhost:driver/node@0.9.0");
+}
+
+#[tokio::test]
+async fn all_missing_imports_are_listed_at_once() {
+    let error = refusal("unknown-import").await;
+    assert_eq!(
+        error.message,
+        "Driver `unknown-import` (`unknown-import.wasm`) imports what this bkhost does not offer: \
+         `bkhost:beyond/teleport@1.0.0` (`aim`, `beam`); this bkhost supports bkhost:driver@0.1.0-rc.1"
+    );
+}
+
+#[tokio::test]
+async fn engine_and_cluster_come_with_their_drivers() {
+    let message = refusal("uses-all-imports").await.message;
+    let (_, list) = message.split_once("does not offer: ").unwrap();
+    let (list, _) = list.split_once("; this bkhost").unwrap();
+    assert_eq!(
+        list,
+        "`bkhost:host/engine@0.1.0-rc.1` (`send`, `open-stream`, `hijack`, `open-http2`, `pull`, `api-version`, \
+         `host-url`), `bkhost:host/cluster@0.1.0-rc.1` (`watcher`, `[method]watcher.next`, `[method]watcher.ready`, \
+         `namespace`, `send`, `watch`, `open-stream`, `exec`, `port-forward`)"
+    );
+}
+
+#[tokio::test]
+async fn a_component_with_the_required_interface_only_is_a_driver() {
+    let catalog = catalog("node-only");
+    let info = catalog.info("node-only").await.unwrap();
+    // It says that it has two more.
+    assert_eq!(info.optional, [String::new(); 0]);
+    let node = catalog.open("node-only", NodeConfig::default()).await.unwrap();
+    assert_eq!(node.status().await.unwrap().state, State::Running);
+    let logs = bkhost::driver::node::LogRequest {
+        follow: false,
+        tail: None,
+        timeout: std::time::Duration::from_secs(1),
+    };
+    assert!(node.logs("i", logs).await.unwrap().is_none());
+    assert_eq!(
+        node.dial("i", request()).await.unwrap_err().message,
+        "This guest connects to nothing"
+    );
+}

@@ -1,0 +1,72 @@
+//! Guests of `tests/fixtures/drivers`, and what tests do with them all the time.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use bkhost::driver::catalog::Catalog;
+use bkhost::driver::environment::HostEnvironment;
+use bkhost::driver::load::Origin;
+use bkhost::driver::node::{Cancel, DialRequest, DriverResult, Drivers, Node, NodeConfig};
+use bkhost::progress::event::{Sink, Update};
+use tokio::sync::mpsc::Receiver;
+
+/// A catalog with one guest in it.
+pub fn catalog(name: &str) -> Catalog {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../drivers/fixtures");
+    let read = |file: String| {
+        let path = folder.join(file);
+        std::fs::read(&path).unwrap_or_else(|error| {
+            panic!(
+                "`{}`: {error}; run `cargo xtask drivers --fixtures`",
+                path.display()
+            )
+        })
+    };
+    let code = read(format!("{name}.cwasm"));
+    let manifest = String::from_utf8(read(format!("{name}.manifest.toml"))).unwrap();
+    let origin = Origin::File(format!("{name}.wasm").into());
+    Catalog::new(HostEnvironment::default()).with_compiled(name, code, manifest, origin)
+}
+
+/// The configuration of a node that breaks this rule.
+pub fn config(behaviour: &str) -> NodeConfig {
+    NodeConfig {
+        builder: "b".to_owned(),
+        node: "b0".to_owned(),
+        endpoint: "unix:///run/nowhere.sock".to_owned(),
+        options: [("behaviour".to_owned(), behaviour.to_owned())].into(),
+        ..NodeConfig::default()
+    }
+}
+
+/// A node that breaks this rule.
+pub async fn misbehaving(behaviour: &str) -> Box<dyn Node> {
+    open(config(behaviour)).await.unwrap()
+}
+
+/// A node of the misbehaving guest.
+pub async fn open(config: NodeConfig) -> DriverResult<Box<dyn Node>> {
+    catalog("misbehaving").open("misbehaving", config).await
+}
+
+/// A request with nobody watching and a minute's time.
+pub fn request() -> DialRequest {
+    DialRequest {
+        sink: Sink::discard(),
+        deadline: Some(Instant::now() + Duration::from_secs(60)),
+        cancel: Cancel::new(),
+        purpose: "test",
+    }
+}
+
+/// All that was sent until the sink was dropped.
+pub async fn collect(mut updates: Receiver<Update>) -> Update {
+    let mut all = Update::default();
+    while let Some(update) = updates.recv().await {
+        all.vertexes.extend(update.vertexes);
+        all.statuses.extend(update.statuses);
+        all.logs.extend(update.logs);
+        all.warnings.extend(update.warnings);
+    }
+    all
+}
