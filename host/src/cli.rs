@@ -4,7 +4,7 @@ pub mod args;
 pub mod boot;
 pub mod build;
 pub mod builders;
-mod commands;
+pub mod commands;
 mod complete;
 mod display;
 pub mod env_vars;
@@ -63,8 +63,9 @@ fn try_run(arguments: &[String], environment: &Environment, ui: &Ui, drivers: &d
 }
 
 fn dispatch(context: &Context<'_>, command: Command) -> Result<()> {
-    use commands::{create, dial_stdio, driver, inspect, logs, ls, rm, stop, use_builder};
+    use commands::{build, create, dial_stdio, driver, inspect, logs, ls, rm, stop, use_builder};
     match command {
+        Command::Build(args) => block_on_threads(context, build::run(context, *args)),
         Command::Create(args) => block_on(context, create::run(context, args)),
         Command::Use(args) => block_on(context, use_builder::run(context, &args)),
         Command::Ls(args) => block_on(context, ls::run(context, &args)),
@@ -81,7 +82,15 @@ fn dispatch(context: &Context<'_>, command: Command) -> Result<()> {
 /// Runs a command on one thread: it waits for others nearly all the time, and starting threads costs more than an
 /// `ls` does.
 fn block_on(context: &Context<'_>, work: impl Future<Output = Result<()>>) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    drive(context, tokio::runtime::Builder::new_current_thread(), work)
+}
+
+fn drive(
+    context: &Context<'_>,
+    mut runtime: tokio::runtime::Builder,
+    work: impl Future<Output = Result<()>>,
+) -> Result<()> {
+    let runtime = runtime
         .enable_all()
         .build()
         .map_err(|error| CommandError::internal("Cannot start the runtime").with_source(error))?;
@@ -89,6 +98,11 @@ fn block_on(context: &Context<'_>, work: impl Future<Output = Result<()>>) -> Re
     // A blocked read of standard input must not keep the process alive.
     runtime.shutdown_background();
     outcome
+}
+
+/// Runs a build: its display may wait for a slow terminal, which must not keep the daemon waiting for its files.
+fn block_on_threads(context: &Context<'_>, work: impl Future<Output = Result<()>>) -> Result<()> {
+    drive(context, tokio::runtime::Builder::new_multi_thread(), work)
 }
 
 /// Parses the command line; `None` when it was answered already (help).

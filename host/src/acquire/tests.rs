@@ -1,1 +1,229 @@
+use super::*;
+use crate::connect::pipe::Pipe;
+use crate::driver::node::{DriverInfo, DriverResult, LogRequest, Removal, Status};
+use async_trait::async_trait;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
+/// A node without a daemon: every dial fails as it is told to.
+struct Scripted {
+    info: DriverInfo,
+    calls: Arc<Calls>,
+    state: State,
+    instances: Vec<&'static str>,
+    failure: DriverErrorKind,
+    hangs: bool,
+}
+
+#[derive(Default)]
+struct Calls {
+    boots: AtomicUsize,
+    dials: Mutex<Vec<String>>,
+}
+
+fn failing(kind: DriverErrorKind) -> (Scripted, Arc<Calls>) {
+    let calls = Arc::new(Calls::default());
+    let node = Scripted {
+        info: DriverInfo::default(),
+        calls: Arc::clone(&calls),
+        state: State::Inactive,
+        instances: vec!["one"],
+        failure: kind,
+        hangs: false,
+    };
+    (node, calls)
+}
+
+impl Scripted {
+    fn error(&self) -> DriverError {
+        DriverError {
+            kind: self.failure,
+            driver: "scripted".into(),
+            message: "Nobody listens".into(),
+            hint: Some("Start it".into()),
+            details: vec![("log".into(), "last line".into())],
+        }
+    }
+}
+
+#[async_trait]
+impl Node for Scripted {
+    fn info(&self) -> &DriverInfo {
+        &self.info
+    }
+
+    async fn endpoint(&self) -> DriverResult<String> {
+        Ok(String::new())
+    }
+
+    async fn status(&self) -> DriverResult<Status> {
+        Ok(Status {
+            state: self.state,
+            detail: String::new(),
+            attributes: Vec::new(),
+        })
+    }
+
+    async fn boot(&self, _: DialRequest) -> DriverResult<()> {
+        self.calls.boots.fetch_add(1, Relaxed);
+        if self.hangs {
+            std::future::pending::<()>().await;
+        }
+        Ok(())
+    }
+
+    async fn instances(&self) -> DriverResult<Vec<Instance>> {
+        let instance = |id: &&str| Instance {
+            id: (*id).to_owned(),
+            state: State::Running,
+            labels: Vec::new(),
+        };
+        Ok(self.instances.iter().map(instance).collect())
+    }
+
+    async fn placement(&self) -> DriverResult<Vec<(String, String)>> {
+        Ok(Vec::new())
+    }
+
+    async fn dial(&self, instance: &str, _: DialRequest) -> DriverResult<Pipe> {
+        self.calls.dials.lock().unwrap().push(instance.to_owned());
+        Err(self.error())
+    }
+
+    async fn abilities(&self, _: Vec<WorkerFacts>) -> DriverResult<BTreeMap<String, String>> {
+        Ok(BTreeMap::new())
+    }
+
+    async fn stop(&self, _: DialRequest) -> DriverResult<()> {
+        Ok(())
+    }
+
+    async fn remove(&self, _: DialRequest, _: Removal) -> DriverResult<()> {
+        Ok(())
+    }
+
+    async fn diagnose(&self, _: Loss) -> DriverResult<Option<Finding>> {
+        Ok(None)
+    }
+
+    async fn logs(&self, _: &str, _: LogRequest) -> DriverResult<Option<Pipe>> {
+        Ok(None)
+    }
+}
+
+fn wanted(limit: Duration) -> Wanted {
+    Wanted {
+        purpose: "build",
+        affinity: "/src".into(),
+        // The clock of a paused runtime, not the system's.
+        deadline: Some(tokio::time::Instant::now().into_std() + limit),
+        cancel: Cancel::new(),
+        sink: Sink::discard(),
+    }
+}
+
+async fn failure_of(node: Scripted, wanted: &Wanted) -> AcquireError {
+    acquire(Box::new(node), "n", wanted)
+        .await
+        .map(|_| ())
+        .unwrap_err()
+}
+
+#[tokio::test]
+async fn what_may_heal_is_tried_until_the_deadline() {
+    let (node, calls) = failing(DriverErrorKind::Refused);
+    let error = failure_of(node, &wanted(Duration::from_millis(700))).await;
+    assert!(
+        matches!(&error, AcquireError::TimedOut { last: Some(_), .. }),
+        "{error:?}"
+    );
+    assert_eq!(error.hint().unwrap(), "Start it");
+    assert_eq!(error.details()[0].1, "last line");
+    let dials = calls.dials.lock().unwrap().len();
+    assert!(dials > 1, "{dials}");
+    // A daemon that does not run is booted again before each dial.
+    assert_eq!(calls.boots.load(Relaxed), dials);
+}
+
+#[tokio::test]
+async fn what_cannot_heal_ends_at_once() {
+    for kind in [
+        DriverErrorKind::Certificate,
+        DriverErrorKind::Protocol,
+        DriverErrorKind::InvalidConfig,
+        DriverErrorKind::Unauthenticated,
+        DriverErrorKind::Exhausted,
+    ] {
+        let (node, calls) = failing(kind);
+        let error = failure_of(node, &wanted(Duration::from_secs(60))).await;
+        assert_eq!(error.to_string(), "Nobody listens");
+        assert_eq!(calls.dials.lock().unwrap().len(), 1, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_running_daemon_is_not_booted() {
+    let (mut node, calls) = failing(DriverErrorKind::Protocol);
+    node.state = State::Running;
+    failure_of(node, &wanted(Duration::from_secs(60))).await;
+    assert_eq!(calls.boots.load(Relaxed), 0);
+}
+
+#[tokio::test]
+async fn similar_builds_go_to_the_same_of_several_daemons() {
+    let dialled = async |affinity: &str| {
+        let (mut node, calls) = failing(DriverErrorKind::Protocol);
+        node.instances = vec!["one", "two", "three"];
+        let wanted = Wanted {
+            affinity: affinity.into(),
+            ..wanted(Duration::from_secs(60))
+        };
+        failure_of(node, &wanted).await;
+        calls.dials.lock().unwrap().remove(0)
+    };
+    assert_eq!(dialled("/src/a").await, dialled("/src/a").await);
+    let mut seen = std::collections::BTreeSet::new();
+    for n in 0..20 {
+        seen.insert(dialled(&format!("/src/{n}")).await);
+    }
+    assert_eq!(seen.len(), 3);
+}
+
+#[tokio::test]
+async fn a_node_without_daemons_is_named() {
+    let (mut node, _) = failing(DriverErrorKind::Other);
+    node.instances.clear();
+    let error = failure_of(node, &wanted(Duration::from_millis(100))).await;
+    let AcquireError::TimedOut { last: Some(last), .. } = error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(last.to_string(), "Node `n` has no running daemon");
+}
+
+#[tokio::test]
+async fn a_cancellation_ends_a_boot_that_hangs() {
+    let (mut node, _) = failing(DriverErrorKind::Other);
+    node.hangs = true;
+    let wanted = wanted(Duration::from_secs(60));
+    let cancel = wanted.cancel.clone();
+    let (error, ()) = tokio::join!(failure_of(node, &wanted), async move {
+        tokio::task::yield_now().await;
+        cancel.cancel();
+    });
+    assert!(error.is_cancelled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_boot_that_hangs_ends_after_the_deadline() {
+    let (mut node, _) = failing(DriverErrorKind::Other);
+    node.hangs = true;
+    let error = failure_of(node, &wanted(Duration::from_secs(5))).await;
+    assert!(
+        matches!(error, AcquireError::TimedOut { last: None, .. }),
+        "{error:?}"
+    );
+    assert!(
+        error.to_string().starts_with("Node `n` was not usable within "),
+        "{error}"
+    );
+}

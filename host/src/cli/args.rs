@@ -3,7 +3,7 @@
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use super::commands::{
-    completion, create, dial_stdio, driver, inspect, logs, ls, man, rm, stop, use_builder, version,
+    build, completion, create, dial_stdio, driver, inspect, logs, ls, man, rm, stop, use_builder, version,
 };
 use super::complete;
 
@@ -41,6 +41,9 @@ Use `bkhost COMMAND --help` for more about a command.";
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Start a build
+    #[command(visible_alias = "b")]
+    Build(Box<build::BuildArgs>),
     /// Create a builder, or change the nodes of one
     Create(create::Args),
     /// Select the builder that commands use when none is named

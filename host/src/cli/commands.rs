@@ -1,5 +1,6 @@
 //! One file per command: its arguments, whose documentation is the help, and one `run`.
 
+pub mod build;
 pub mod completion;
 pub mod create;
 pub mod dial_stdio;

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 use tokio::net::UnixStream;
 
 use super::env_vars::Environment;
+use super::settings;
 use crate::buildkit::client::Client;
 use crate::connect::pipe::Pipe;
 use crate::driver::environment::HostEnvironment;
 use crate::keeper::ActiveBuilds;
+use crate::keeper::paths::Variables;
 
 /// Longest wait for a daemon that is asked whether it is idle. One that does not answer is not stopped.
 const ASK_LIMIT: Duration = Duration::from_secs(10);
@@ -22,25 +24,27 @@ pub fn of(environment: &Environment) -> HostEnvironment {
             .map(PathBuf::from)
             .filter(|path| path.is_absolute())
     };
-    let home = folder("HOME");
-    let below_home = |part: &str| home.as_ref().map(|home| home.join(part)).unwrap_or_default();
+    let variables = Variables {
+        home: folder("HOME"),
+        runtime: folder("XDG_RUNTIME_DIR"),
+        data: folder("XDG_DATA_HOME"),
+        cache: folder("XDG_CACHE_HOME"),
+    };
+    let user_id = rustix::process::geteuid().as_raw();
     HostEnvironment {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         executable: std::env::current_exe().unwrap_or_default(),
-        runtime_dir: folder("XDG_RUNTIME_DIR").unwrap_or_default(),
-        cache_dir: folder("XDG_CACHE_HOME")
-            .unwrap_or_else(|| below_home(".cache"))
-            .join("bkhost"),
-        data_dir: folder("XDG_DATA_HOME")
-            .unwrap_or_else(|| below_home(".local/share"))
-            .join("bkhost"),
+        store_dir: settings::store_root(environment),
+        runtime_dir: variables.runtime_folder(user_id),
+        cache_dir: variables.cache_folder().unwrap_or_default(),
+        data_dir: variables.data_folder(user_id).unwrap_or_default(),
         path: environment.get("PATH").unwrap_or_default().into(),
-        user_id: rustix::process::geteuid().as_raw(),
+        user_id,
         kubeconfig: environment.get("KUBECONFIG").map(str::to_owned),
         docker_context: environment.get("DOCKER_CONTEXT").map(str::to_owned),
         wsl: environment.get("WSL_DISTRO_NAME").map(str::to_owned),
         wsl_lib: std::path::Path::new("/usr/lib/wsl").is_dir(),
-        home,
+        home: variables.home,
     }
 }
 

@@ -54,9 +54,7 @@ impl<'a> Context<'a> {
         if let Some(warning) = warning {
             ui.warn(warning);
         }
-        let root = environment
-            .get(env_vars::BUILDX_CONFIG)
-            .map_or_else(|| docker_environment.folder.join("buildx"), PathBuf::from);
+        let root = store_root(environment);
         let owner = owner(environment, &root);
         let builder = builder
             .filter(|name| !name.is_empty())
@@ -214,6 +212,14 @@ fn local_note(active: &str, has_driver: bool) -> String {
 fn may_answer(host: &str) -> bool {
     host.strip_prefix("unix://")
         .is_none_or(|path| std::path::Path::new(path).exists())
+}
+
+/// Root of the builder store: `BUILDX_CONFIG`, else `buildx` beside the docker client's configuration.
+pub fn store_root(environment: &Environment) -> PathBuf {
+    let docker = || config::folder(environment.get(env_vars::DOCKER_CONFIG), &environment.home());
+    environment
+        .get(env_vars::BUILDX_CONFIG)
+        .map_or_else(|| docker().join("buildx"), PathBuf::from)
 }
 
 fn docker_environment(environment: &Environment) -> DockerEnvironment {

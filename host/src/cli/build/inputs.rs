@@ -12,7 +12,7 @@ use super::context::{ContextSource, DockerfileSource};
 use super::git_reference;
 use super::named_context::{self, NamedContexts, Source};
 use super::value::ValueError;
-use crate::buildkit::spec::Upload;
+use crate::buildkit::spec::{Upload, random_id};
 
 /// Everything the daemon may read from this machine during a build, apart from secrets.
 #[derive(Default)]
@@ -289,17 +289,6 @@ pub fn clean(path: &Path) -> PathBuf {
     clean
 }
 
-/// 25 characters of `[0-9a-z]`, as BuildKit's own ids are made.
-pub fn random_id() -> String {
-    use rand::Rng;
-    const DIGITS: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyz";
-    let mut random = rand::rng();
-    (0..25)
-        .filter_map(|_| DIGITS.get(random.random_range(0..DIGITS.len())))
-        .map(|digit| char::from(*digit))
-        .collect()
-}
-
 /// Reads until [`PEEKED`] bytes are there or standard input ends.
 fn peek(stdin: &mut dyn Read) -> Result<Vec<u8>, ValueError> {
     read_limited(&mut stdin.take(PEEKED as u64))
@@ -549,12 +538,5 @@ mod tests {
             inputs.attributes["context:lib"],
             format!("oci-layout://{store}@sha256:1")
         );
-    }
-
-    #[test]
-    fn ids_have_the_daemons_form() {
-        let id = random_id();
-        assert_eq!(id.len(), 25);
-        assert!(id.chars().all(|c| c.is_ascii_digit() || c.is_ascii_lowercase()));
     }
 }

@@ -6,11 +6,11 @@ mod exporters;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::inputs::{Inputs, random_id};
+use super::inputs::Inputs;
 use super::request::{BuildRequest, Network};
 use super::value::{ValueError, is_true};
 use super::{cache, request};
-use crate::buildkit::spec::{CacheEntry, RegistryCredentials, SessionSpec, SolveSpec};
+use crate::buildkit::spec::{CacheEntry, RegistryCredentials, SessionSpec, SolveSpec, random_id};
 use crate::platform::Platform;
 
 /// Abilities that a driver reports and a build asks for. A key that is absent or unreadable counts as given here.

@@ -241,8 +241,10 @@ fn provenance_is_left_out_where_it_cannot_be() {
 
 #[test]
 fn proxies_yield_to_arguments_of_any_case() {
-    let mut case = Case::default();
-    case.proxies = [("HTTP_PROXY".into(), "p".into()), ("NO_PROXY".into(), "n".into())].into();
+    let case = Case {
+        proxies: [("HTTP_PROXY".into(), "p".into()), ("NO_PROXY".into(), "n".into())].into(),
+        ..Case::default()
+    };
     assert_eq!(
         case.attributes(&["--build-arg", "http_proxy=mine"]),
         ["build-arg:NO_PROXY=n", "build-arg:http_proxy=mine"]

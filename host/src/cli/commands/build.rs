@@ -1,0 +1,407 @@
+//! `bkhost build`: from the command line to the result, with one display for all of it.
+
+mod daemons;
+mod failure;
+mod record;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{IsTerminal, Read};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+pub use super::super::build::args::BuildArgs;
+use super::super::build::inputs::{self, Inputs, Wanted};
+use super::super::build::request::{BuildRequest, Surroundings, TypedBuild};
+use super::super::build::solve_spec::{self, NodeFacts};
+use super::super::build::value;
+use super::super::env_vars::Environment;
+use super::super::settings::{Choice, Context, resolve_builder};
+use super::super::status;
+use crate::acquire::Daemon;
+use crate::buildkit::spec::{RegistryCredentials, SolveSpec, Solved};
+use crate::driver::node::{Cancel, Drivers, NodeConfig};
+use crate::error::{CommandError, Result};
+use crate::git;
+use crate::output::{image_id, metadata};
+use crate::platform::Platform;
+use crate::progress::event::{Sink, Warning};
+use crate::progress::{self, Settings, Summary};
+use crate::store::Store;
+use crate::ui::Ui;
+use daemons::Found;
+use record::Record;
+
+/// The builder that a build goes to, with its nodes as drivers are told of them.
+#[derive(Clone, Debug)]
+pub struct ChosenBuilder {
+    /// Its name as the user spelled it.
+    pub name: String,
+    /// Its driver.
+    pub driver: String,
+    /// Its nodes in the order of the store.
+    pub nodes: Vec<NodeConfig>,
+    /// A line for the user when the choice may surprise.
+    pub note: Option<String>,
+}
+
+/// Everything a build works with.
+pub struct Ground<'a> {
+    /// The environment as it was at the start.
+    pub environment: &'a Environment,
+    /// The door to the terminal.
+    pub ui: &'a Ui,
+    /// The drivers there are.
+    pub drivers: &'a dyn Drivers,
+    /// The builder store.
+    pub store: &'a Store,
+    /// Registry credentials.
+    pub registry: Arc<dyn RegistryCredentials>,
+    /// Proxy variables of the docker configuration.
+    pub proxies: BTreeMap<String, String>,
+    /// Standard output is a terminal.
+    pub stdout_is_terminal: bool,
+    /// Ends the build on the daemon and then here.
+    pub cancel: Cancel,
+}
+
+/// Builds on the builder that is chosen for this command.
+///
+/// # Errors
+///
+/// As [`run_on`], and when there is no such builder.
+pub async fn run(context: &Context<'_>, args: BuildArgs) -> Result<()> {
+    let choice = resolve_builder(context, None).await?;
+    let builder = ChosenBuilder::of(context, choice)?;
+    let ground = Ground {
+        environment: context.environment,
+        ui: context.ui,
+        drivers: context.drivers,
+        store: &context.store,
+        registry: Arc::new(context.credentials()),
+        proxies: context
+            .contexts
+            .key()
+            .map(|host| context.docker.proxy_variables(&host))
+            .unwrap_or_default(),
+        stdout_is_terminal: std::io::stdout().is_terminal(),
+        cancel: context.cancel.clone(),
+    };
+    run_on(&ground, &builder, args).await
+}
+
+impl ChosenBuilder {
+    fn of(context: &Context<'_>, choice: Choice) -> Result<Self> {
+        let Choice { builder, note } = choice;
+        status::check_loadable(context, &builder)?;
+        for warning in &builder.warnings {
+            context.ui.warn(warning);
+        }
+        let nodes = builder.record.nodes();
+        Ok(Self {
+            name: builder.name().to_owned(),
+            driver: builder.record.driver.clone(),
+            nodes: nodes
+                .iter()
+                .map(|node| builder.node_config(context, node))
+                .collect(),
+            note,
+        })
+    }
+}
+
+/// Builds on `builder`.
+///
+/// # Errors
+///
+/// Refused values as they are; everything later after `failed to build: `, with source excerpts before it and the
+/// exit code that buildx has for it.
+pub async fn run_on(ground: &Ground<'_>, builder: &ChosenBuilder, args: BuildArgs) -> Result<()> {
+    let environment = |name: &str| ground.environment.variables().get(name).cloned();
+    let typed = TypedBuild::parse(args, &environment)?;
+    if let Some(path) = typed.image_id_file() {
+        image_id::remove(&path)?;
+    }
+    let settings = display_settings(ground, &typed)?;
+    if let Some(note) = &builder.note {
+        ground.ui.say(note);
+    }
+    let display = Display::begin(ground.ui, &settings, builder);
+    let outcome = build(ground, builder, typed, display.sink()).await;
+    let summary = display.end().await;
+    show_warnings(ground.ui, &summary);
+    let built = outcome.map_err(|error| error.prefixed("failed to build"))?;
+    conclude(ground.ui, &built, summary.warnings)
+}
+
+fn display_settings(ground: &Ground<'_>, typed: &TypedBuild) -> Result<Settings> {
+    let get = |name: &str| ground.environment.variables().get(name).cloned();
+    let environment = progress::Environment {
+        mode: get("BUILDKIT_PROGRESS"),
+        no_colour: get("NO_COLOR"),
+        colours: get("BUILDKIT_COLORS"),
+        log_lines: get("BUILDKIT_TTY_LOG_LINES"),
+        display_rate: get("TTY_DISPLAY_RATE"),
+        no_truncation: get("PROGRESS_NO_TRUNC"),
+    };
+    Settings::new(typed.display.mode, &environment, ground.ui.is_terminal())
+        .map_err(|error| CommandError::user(error.to_string()))
+}
+
+/// The running display of one build.
+struct Display {
+    sink: Sink,
+    task: tokio::task::JoinHandle<Summary>,
+}
+
+impl Display {
+    fn begin(ui: &Ui, settings: &Settings, builder: &ChosenBuilder) -> Self {
+        let (sink, updates) = Sink::channel();
+        let (ui, settings) = (ui.clone(), settings.clone());
+        let description = format!(
+            "building with {:?} instance using {} driver",
+            builder.name, builder.driver
+        );
+        let label = format!("{}:{}", builder.driver, builder.name);
+        let task = async move { progress::drive(&settings, &ui, Some(description), &label, updates).await };
+        Self {
+            sink,
+            task: tokio::spawn(task),
+        }
+    }
+
+    fn sink(&self) -> Sink {
+        self.sink.clone()
+    }
+
+    /// Waits until everything is shown; every other sink must be gone.
+    async fn end(self) -> Summary {
+        drop(self.sink);
+        // A display that broke must not hide how the build ended.
+        self.task.await.unwrap_or_default()
+    }
+}
+
+fn show_warnings(ui: &Ui, summary: &Summary) {
+    if let Some(text) = summary.warnings_text(ui.debug(), true) {
+        // A terminal that has gone misses nothing.
+        let _ = ui.draw(text);
+    }
+}
+
+/// A finished build.
+struct Built {
+    request: BuildRequest,
+    response: BTreeMap<String, String>,
+}
+
+async fn build(ground: &Ground<'_>, builder: &ChosenBuilder, typed: TypedBuild, sink: Sink) -> Result<Built> {
+    let environment = |name: &str| ground.environment.variables().get(name).cloned();
+    let surroundings = Surroundings {
+        environment: &environment,
+        working_folder: &ground.environment.folder,
+        terminal: ground.stdout_is_terminal,
+    };
+    let request = BuildRequest::resolve(typed, surroundings)?;
+    let inputs = load_inputs(&request)?;
+    let record = Record::new(ground, builder);
+    record.stamp();
+    warn_of_nothing(ground, builder, &request)?;
+    let (found, source_control) = tokio::join!(
+        daemons::find(ground, builder, &request, &sink),
+        source_control(ground, &request, &inputs)
+    );
+    let found = found?;
+    let solve = Solve {
+        ground,
+        builder,
+        request: &request,
+        inputs: &inputs,
+        sink,
+    };
+    let response = solve.run(found, &source_control, &record).await?;
+    Ok(Built { request, response })
+}
+
+fn load_inputs(request: &BuildRequest) -> Result<Inputs> {
+    let wanted = Wanted {
+        context: &request.context,
+        dockerfile: &request.dockerfile,
+        named: &request.named_contexts,
+        needs_dockerfile: request.syntax().is_none(),
+    };
+    Ok(inputs::load(wanted, &mut UnbufferedStdin)?)
+}
+
+/// Standard input without a buffer of ours: what is not read here is left for the upload of an archive.
+struct UnbufferedStdin;
+
+impl Read for UnbufferedStdin {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let descriptor = std::io::stdin().as_fd().try_clone_to_owned()?;
+        File::from(descriptor).read(buffer)
+    }
+}
+
+/// Says before the work that nothing of it would be kept, and refuses what cannot be done with it.
+fn warn_of_nothing(ground: &Ground<'_>, builder: &ChosenBuilder, request: &BuildRequest) -> Result<()> {
+    let variable = "BUILDX_NO_DEFAULT_LOAD";
+    if let Some(text) = ground
+        .environment
+        .variables()
+        .get(variable)
+        .filter(|text| value::parse_bool(text).is_err())
+    {
+        ground
+            .ui
+            .warn(format!("invalid non-bool value for {variable}: {text}"));
+    }
+    let option = builder
+        .nodes
+        .first()
+        .and_then(|node| node.options.get("default-load"));
+    let default_load = value::is_true(option);
+    solve_spec::check_default_load(request, default_load)?;
+    if solve_spec::keeps_nothing(request, default_load) {
+        ground.ui.warn(format!(
+            "No output specified with {} driver. Build result will only remain in the build cache. To push result image into registry use --push or to load image into docker use --load",
+            builder.driver
+        ));
+    }
+    Ok(())
+}
+
+/// What git tells of the context; a warning is held back until the display has ended.
+async fn source_control(
+    ground: &Ground<'_>,
+    request: &BuildRequest,
+    inputs: &Inputs,
+) -> BTreeMap<String, String> {
+    let Some(folder) = inputs
+        .mounts
+        .get("context")
+        .filter(|_| inputs.shared_key.is_some())
+    else {
+        return BTreeMap::new();
+    };
+    let get = |name: &str| ground.environment.variables().get(name).cloned();
+    let wishes = git::Wishes::from_environment(&get, |text| value::parse_bool(text).ok());
+    let dockerfile = request
+        .typed_dockerfile
+        .as_deref()
+        .filter(|path| *path != "-")
+        .map(std::path::Path::new);
+    let facts = git::facts(folder, dockerfile, &inputs.mounts, wishes).await;
+    if let Some(warning) = facts.warning {
+        ground.ui.warn(warning);
+    }
+    facts.attributes
+}
+
+/// One solve with all that it needs.
+struct Solve<'a> {
+    ground: &'a Ground<'a>,
+    builder: &'a ChosenBuilder,
+    request: &'a BuildRequest,
+    inputs: &'a Inputs,
+    sink: Sink,
+}
+
+impl Solve<'_> {
+    /// Runs the solve and completes the daemon's response.
+    async fn run(
+        self,
+        found: Found,
+        source_control: &BTreeMap<String, String>,
+        record: &Record<'_>,
+    ) -> Result<BTreeMap<String, String>> {
+        let Found { daemon, platforms } = found;
+        let (abilities, capabilities) = tokio::join!(daemon.abilities(), daemon.client.capabilities());
+        let abilities = abilities.map_err(failure::of_acquire)?;
+        let capabilities = capabilities.map_err(|error| failure::of_rpc(&error))?;
+        let facts = NodeFacts {
+            driver: &self.builder.driver,
+            abilities: &abilities,
+            llb_caps: &capabilities.llb,
+            platforms: &platforms,
+            proxies: &self.ground.proxies,
+            installation: &record.installation(),
+        };
+        let spec = self.spec(&facts, source_control)?;
+        let reference = spec.reference.clone();
+        record.keep(&daemon.name, &reference, self.request);
+        let solved = self.solve(&daemon, spec).await?;
+        let mut response = solved.response;
+        response.extend(
+            record
+                .provenance(&daemon, &reference, self.request, &self.sink)
+                .await?,
+        );
+        let address = format!("{}/{}/{reference}", self.builder.name, daemon.name);
+        response.insert(metadata::BUILD_REF.to_owned(), address);
+        Ok(response)
+    }
+
+    fn spec(&self, facts: &NodeFacts<'_>, source_control: &BTreeMap<String, String>) -> Result<SolveSpec> {
+        let registry = Arc::clone(&self.ground.registry);
+        Ok(solve_spec::compose(
+            self.request,
+            self.inputs,
+            source_control,
+            facts,
+            registry,
+        )?)
+    }
+
+    async fn solve(&self, daemon: &Daemon, spec: SolveSpec) -> Result<Solved> {
+        let solved = daemon
+            .client
+            .solve(spec, self.sink.clone(), self.ground.cancel.clone())
+            .await;
+        match solved {
+            Ok(solved) => Ok(solved),
+            Err(error) => Err(failure::of_solve(error, daemon).await),
+        }
+    }
+}
+
+/// Writes what the user asked to keep of a build that has ended well.
+fn conclude(ui: &Ui, built: &Built, warnings: Vec<Warning>) -> Result<()> {
+    let Built { request, response } = built;
+    if request.display.image_id {
+        print(ui, format!("{}\n", image_id::image_id(response)))?;
+    }
+    if let Some(path) = &request.image_id_file {
+        image_id::write(path, response)
+            .map_err(|error| CommandError::from(error).prefixed("writing image ID file"))?;
+    }
+    if let Some(path) = &request.metadata_file {
+        let mut values = metadata::decode(response);
+        if request.switches.metadata_warnings && !warnings.is_empty() {
+            values.insert(metadata::WARNINGS.to_owned(), record::warnings(warnings));
+        }
+        metadata::write(path, &values)?;
+    }
+    match response.get("frontend.result.inlinemessage") {
+        Some(message) => print(ui, format!("\n{message}\n")),
+        None => Ok(()),
+    }
+}
+
+/// Writes data to stdout; a reader that has gone is a quiet end.
+fn print(ui: &Ui, data: String) -> Result<()> {
+    match ui.out(data) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(CommandError::user("Cannot write to standard output").with_source(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Platforms of a node as its record has them; what does not parse is not compared.
+fn platforms_of(node: &NodeConfig) -> Vec<Platform> {
+    node.platforms
+        .iter()
+        .filter_map(|text| text.parse().ok())
+        .collect()
+}

@@ -1,0 +1,212 @@
+//! How a build that failed is told: message, source excerpts, the daemon's last words, the way out, the exit code.
+
+use crate::acquire::{AcquireError, Daemon};
+use crate::buildkit::error::{Detail, RpcError, SolveError};
+use crate::connect::liveness::Lost;
+use crate::driver::node::Finding;
+use crate::error::{CommandError, ErrorKind};
+use crate::plan::PlacementError;
+use crate::progress::excerpt::excerpt;
+
+/// No daemon could be reached.
+pub fn of_acquire(error: AcquireError) -> CommandError {
+    if error.is_cancelled() {
+        return CommandError::new(ErrorKind::Cancelled, "Canceled: context canceled");
+    }
+    let hint = error.hint();
+    let details: Vec<String> = error
+        .details()
+        .iter()
+        .map(|(key, value)| detail(key, value))
+        .collect();
+    let mut command = CommandError::new(ErrorKind::Driver, chain(&error));
+    if let Some(hint) = hint {
+        command = command.with_hint(hint);
+    }
+    details.into_iter().fold(command, CommandError::with_preface)
+}
+
+/// A driver's fact: one line, or a block under its name.
+fn detail(key: &str, value: &str) -> String {
+    match value.contains('\n') {
+        true => format!("{key}:\n{}", value.trim_end()),
+        false => format!("{key}: {value}"),
+    }
+}
+
+/// The platforms have no common home.
+pub fn of_placement(error: PlacementError) -> CommandError {
+    CommandError::user(error.to_string()).with_hint(error.hint())
+}
+
+/// A call before the build failed.
+pub fn of_rpc(error: &RpcError) -> CommandError {
+    CommandError::new(ErrorKind::Driver, chain(error))
+}
+
+/// The build failed, was cancelled, or lost its daemon, whose driver is then asked why.
+pub async fn of_solve(error: SolveError, daemon: &Daemon) -> CommandError {
+    if let SolveError::Lost { how } = &error {
+        let finding = daemon.diagnose(how).await;
+        return of_loss(how, &daemon.name, finding);
+    }
+    let kind = match &error {
+        SolveError::Cancelled => ErrorKind::Cancelled,
+        _ => ErrorKind::Build,
+    };
+    let command = CommandError::new(kind, text(&error)).with_exit_code(error.exit_code());
+    error
+        .details()
+        .iter()
+        .filter_map(excerpt_of)
+        .fold(command, CommandError::with_preface)
+}
+
+/// Capabilities that a frontend lacks are said in words that name the way out.
+fn text(error: &SolveError) -> String {
+    let lacks = |name: &str| {
+        let wanted = format!("moby.buildkit.frontend.{name}");
+        let named =
+            |detail: &Detail| matches!(detail, Detail::FrontendCap { name } if name.starts_with(&wanted));
+        error.details().iter().any(named)
+            || error
+                .to_string()
+                .contains(&format!("unsupported frontend capability {wanted}"))
+    };
+    if lacks("contexts") {
+        return "current frontend does not support --build-context. Named contexts are supported since Dockerfile v1.4. Use #syntax directive in Dockerfile or update to latest BuildKit.".to_owned();
+    }
+    if lacks("gitquerystring") {
+        return "current frontend does not support Git URLs with query string components. Git URLs with query string are supported since Dockerfile v1.18 and BuildKit v0.24. Use BUILDKIT_SYNTAX build-arg, #syntax directive in Dockerfile or update to latest BuildKit.".to_owned();
+    }
+    chain(error)
+}
+
+fn excerpt_of(detail: &Detail) -> Option<String> {
+    match detail {
+        Detail::Source { info, ranges } => excerpt(info, ranges),
+        _ => None,
+    }
+}
+
+/// The daemon went away in the middle of a build.
+pub fn of_loss(how: &Lost, node: &str, finding: Option<Finding>) -> CommandError {
+    let Some(finding) = finding else {
+        return CommandError::new(ErrorKind::Driver, format!("failed to solve: {how}")).with_hint(format!(
+            "`bkhost logs` may show the last words of the daemon of node `{node}`"
+        ));
+    };
+    let mut command = CommandError::new(
+        ErrorKind::Driver,
+        format!(
+            "failed to solve: the daemon of node `{node}` was lost ({}): {}",
+            finding.word, finding.message
+        ),
+    );
+    for (key, value) in &finding.details {
+        command = command.with_preface(detail(key, value));
+    }
+    match finding.hint {
+        Some(hint) => command.with_hint(hint),
+        None => command,
+    }
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.ends_with(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buildkit::error::{Code, DaemonError};
+    use crate::connect::liveness::Ending;
+    use crate::progress::event::{Position, Range, SourceInfo};
+    use std::time::Duration;
+
+    fn lost() -> Lost {
+        Lost {
+            how: Ending::Eof,
+            open_for: Duration::from_secs(7),
+        }
+    }
+
+    #[test]
+    fn a_loss_has_the_drivers_words_and_the_last_log_lines() {
+        let finding = Finding {
+            word: "killed".into(),
+            message: "buildkitd was ended by SIGKILL".into(),
+            hint: Some("Look for the out-of-memory killer".into()),
+            details: vec![("signal".into(), "9".into()), ("log".into(), "a\nb\n".into())],
+        };
+        let error = of_loss(&lost(), "local", Some(finding));
+        assert_eq!(
+            error.line(),
+            "failed to solve: the daemon of node `local` was lost (killed): buildkitd was ended by SIGKILL"
+        );
+        assert_eq!(error.preface(), ["signal: 9", "log:\na\nb"]);
+        assert_eq!(error.hints(), ["Look for the out-of-memory killer"]);
+        assert_eq!(error.exit_code(), 1);
+    }
+
+    #[test]
+    fn a_loss_without_a_finding_says_how() {
+        assert_eq!(
+            of_loss(&lost(), "n", None).line(),
+            "failed to solve: Lost the connection to the daemon after 7 s: the other side closed it"
+        );
+    }
+
+    #[test]
+    fn a_missing_frontend_capability_names_the_way_out() {
+        let error = SolveError::Failed(DaemonError {
+            code: Code::Unimplemented,
+            message: "unsupported frontend capability moby.buildkit.frontend.contexts".into(),
+            details: Vec::new(),
+        });
+        assert!(text(&error).starts_with("current frontend does not support --build-context."));
+    }
+
+    #[test]
+    fn an_excerpt_is_made_of_every_source() {
+        let detail = Detail::Source {
+            info: SourceInfo {
+                filename: "Dockerfile".into(),
+                data: "FROM scratch\nRUN x\n".into(),
+                language: String::new(),
+            },
+            ranges: vec![Range {
+                start: Position {
+                    line: 2,
+                    character: 0,
+                },
+                end: Position {
+                    line: 2,
+                    character: 5,
+                },
+            }],
+        };
+        assert!(excerpt_of(&detail).unwrap().contains("   2 | >>> RUN x"));
+        assert_eq!(excerpt_of(&Detail::Exit { code: 1 }), None);
+    }
+
+    #[test]
+    fn a_cancelled_acquire_is_a_cancelled_build() {
+        let error = of_acquire(AcquireError::Cancelled);
+        assert_eq!(
+            (error.line().as_str(), error.exit_code()),
+            ("Canceled: context canceled", 130)
+        );
+    }
+}
