@@ -17,7 +17,7 @@ use crate::driver::node::{
     Cancel, DialRequest, DriverError, DriverErrorKind, Drivers, Finding, Instance, Loss, Node, NodeConfig,
     State, WorkerFacts,
 };
-use crate::plan::instances::{Spread, choose};
+use crate::plan::instances::{Spread, least_loaded, random, sticky};
 use crate::progress::event::Sink;
 
 /// How long a daemon may take to answer when nothing else is said: long enough for a machine that wakes up, short
@@ -273,15 +273,30 @@ async fn pick(node: &dyn Node, name: &str, wanted: &Wanted) -> Result<String, Ac
         .filter(|instance| instance.state == State::Running)
         .map(|Instance { id, .. }| id.as_str())
         .collect();
-    let spread = match running.len() {
-        0 | 1 => Spread::Random,
-        _ => Spread::of(&node.placement().await?, &wanted.affinity),
+    let chosen = match running.as_slice() {
+        [] | [_] => running.first().copied(),
+        several => match Spread::of(&node.placement().await?, &wanted.affinity) {
+            Spread::Sticky(key) => sticky(several, &key),
+            Spread::Random => random(several, rand::random()),
+            Spread::LeastLoaded => least_loaded(&loads(node, several, wanted).await),
+        },
     };
-    choose(&running, &spread, rand::random())
-        .map(str::to_owned)
-        .ok_or_else(|| AcquireError::NoInstance {
-            node: name.to_owned(),
-        })
+    chosen.map(str::to_owned).ok_or_else(|| AcquireError::NoInstance {
+        node: name.to_owned(),
+    })
+}
+
+/// Active builds of every instance, asked at once; `None` where it cannot be told.
+async fn loads<'a>(node: &dyn Node, instances: &[&'a str], wanted: &Wanted) -> Vec<(&'a str, Option<usize>)> {
+    let ask = |instance: &'a str| async move {
+        let pipe = node.dial(instance, wanted.request()).await.ok()?;
+        let client = Client::connect(pipe, wanted.deadline).await.ok()?;
+        client.active_builds().await.ok()?
+    };
+    let asked = instances
+        .iter()
+        .map(|instance| async move { (*instance, ask(instance).await) });
+    futures::future::join_all(asked).await
 }
 
 /// Ends `work` at the deadline or a cancellation.

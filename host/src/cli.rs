@@ -188,7 +188,13 @@ fn usage_error(root: &clap::Command, path: &[String], error: &clap::Error) -> Co
             first.trim_start_matches("error: ").to_owned()
         }
     };
-    CommandError::new(ErrorKind::Usage, message)
+    let refused = CommandError::new(ErrorKind::Usage, message);
+    match error.get(ContextKind::ValidValue) {
+        Some(ContextValue::Strings(values)) if known.is_none() && !values.is_empty() => {
+            refused.with_hint(format!("It can be {}", values.join(", ")))
+        }
+        _ => refused,
+    }
 }
 
 /// Writes data to stdout; a reader that has gone is a quiet end.

@@ -209,6 +209,14 @@ impl Store {
             source,
         })?;
         let mut warnings = Vec::new();
+        // Names become paths, so a file may not claim one that is not its own.
+        if !record.name.eq_ignore_ascii_case(file) {
+            warnings.push(format!(
+                "Builder file `{file}` claims the name `{}`: it is called `{file}`",
+                record.name
+            ));
+            record.name = file.to_owned();
+        }
         if folder == self.layout.instances() {
             warnings.extend(options::add_own(&self.layout, file, revision, &mut record)?);
         }
@@ -230,8 +238,13 @@ impl Store {
     }
 
     /// Takes the lock; `waiting` is called once, with a line for the user, when somebody else holds it for long.
-    pub fn transaction(&self, waiting: impl FnOnce(String)) -> Result<Transaction<'_>, StoreError> {
-        Transaction::begin(self, waiting)
+    pub async fn transaction(&self, waiting: impl FnOnce(String)) -> Result<Transaction<'_>, StoreError> {
+        Transaction::begin(self, waiting).await
+    }
+
+    /// Takes the lock if it is free.
+    pub fn try_transaction(&self) -> Result<Option<Transaction<'_>>, StoreError> {
+        Transaction::try_begin(self)
     }
 
     /// The identity of this client: 16 hex digits, made at the first call. Without a place to keep it (a read-only
@@ -273,7 +286,7 @@ mod tests {
     }
 
     fn save(store: &Store, record: &BuilderRecord) {
-        store.transaction(|_| {}).unwrap().save(record).unwrap();
+        store.try_transaction().unwrap().unwrap().save(record).unwrap();
     }
 
     #[test]
@@ -362,7 +375,7 @@ mod tests {
         let mut other = record.clone();
         other.nodes = Some(Vec::new());
         save(&store, &other);
-        let transaction = store.transaction(|_| {}).unwrap();
+        let transaction = store.try_transaction().unwrap().unwrap();
         let refused = transaction.save_over(seen, &record);
         assert!(matches!(refused, Err(StoreError::Changed { .. })));
         let refused = transaction.save_over(Revision::ABSENT, &record);
@@ -377,10 +390,24 @@ mod tests {
             .write_local_state("Big", "big0", "r", &local_state::LocalState::default())
             .unwrap();
         assert!(store.layout().activity("Big").exists());
-        store.transaction(|_| {}).unwrap().remove("big").unwrap();
+        store.try_transaction().unwrap().unwrap().remove("big").unwrap();
         assert!(!store.contains("big"));
         assert!(!store.layout().activity("Big").exists());
         assert!(!store.layout().refs().join("Big").exists());
+    }
+
+    #[test]
+    fn a_name_inside_a_file_leads_nowhere_else() {
+        let (dir, store) = store();
+        save(&store, &BuilderRecord::new("a", "remote"));
+        let outside = dir.path().join("precious");
+        std::fs::write(&outside, "").unwrap();
+        let text = r#"{"Name":"../../precious","Driver":"remote","Nodes":null}"#;
+        std::fs::write(store.layout().instances().join("a"), text).unwrap();
+        let stored = store.load("a").unwrap().unwrap();
+        assert_eq!((stored.record.name.as_str(), stored.warnings.len()), ("a", 1));
+        store.try_transaction().unwrap().unwrap().remove("a").unwrap();
+        assert!(outside.exists() && !store.contains("a"));
     }
 
     #[test]

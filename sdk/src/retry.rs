@@ -94,7 +94,7 @@ impl<'a> Retry<'a> {
             cause.unwrap_or_else(|| Error::new(ErrorKind::TimedOut, "The time for this operation is over"));
         Err(cause
             .with_detail("attempts", attempts.to_string())
-            .with_detail("waited", format!("{:.1}s", begun.elapsed().as_secs_f64())))
+            .with_detail("waited", seconds(begun.elapsed())))
     }
 
     fn ensure_not_cancelled(&self) -> Result<()> {
@@ -110,6 +110,11 @@ impl<'a> Retry<'a> {
         let pause = timer(self.deadline.timeout(pause));
         wait_any(&[&pause, &self.step.cancellation()]);
     }
+}
+
+/// `12.3s`.
+fn seconds(time: Duration) -> String {
+    format!("{}.{}s", time.as_secs(), time.subsec_millis() / 100)
 }
 
 /// The last cause, unless it only says that the deadline cut an attempt short while an earlier one knew more.
@@ -152,6 +157,11 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Refused);
         assert_eq!(host.elapsed(), Duration::from_secs(3));
         assert!(error.details().iter().any(|(key, _)| key == "attempts"));
+        assert!(
+            error
+                .details()
+                .contains(&("waited".to_owned(), "3.0s".to_owned()))
+        );
     }
 
     #[test]

@@ -31,7 +31,10 @@ fn resident() -> usize {
 async fn a_well_behaved_guest_is_heard() {
     let node = misbehaving("").await;
     let status = node.status().await.unwrap();
-    assert_eq!((status.state, status.detail.as_str()), (State::Running, "all is well"));
+    assert_eq!(
+        (status.state, status.detail.as_str()),
+        (State::Running, "all is well")
+    );
     assert_eq!(node.info().version, "0.3.0");
     assert_eq!(node.info().optional, ["diagnose"]);
 }

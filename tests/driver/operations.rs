@@ -50,7 +50,11 @@ async fn a_guest_may_undo_something_when_it_is_cancelled() {
         cancel.cancel();
     });
     assert_eq!(result.unwrap_err().message, "Undone");
-    assert!(std::fs::read_to_string(state).unwrap().contains(r#""undone":"yes""#));
+    assert!(
+        std::fs::read_to_string(state)
+            .unwrap()
+            .contains(r#""undone":"yes""#)
+    );
 }
 
 #[tokio::test]
@@ -99,7 +103,10 @@ async fn options_are_validated_when_a_node_is_opened() {
         panic!("it opened");
     };
     assert_eq!(error.kind, DriverErrorKind::InvalidConfig);
-    assert_eq!(error.message, "invalid driver option colour for misbehaving driver");
+    assert_eq!(
+        error.message,
+        "invalid driver option colour for misbehaving driver"
+    );
     assert_eq!(error.hint.as_deref(), Some("Only `behaviour` is known"));
 }
 
@@ -127,7 +134,11 @@ async fn a_panic_fails_the_step_it_happened_in() {
     let watcher = tokio::spawn(collect(updates));
     let mut request = request();
     request.sink = sink;
-    misbehaving("panic-in-step").await.boot(request).await.unwrap_err();
+    misbehaving("panic-in-step")
+        .await
+        .boot(request)
+        .await
+        .unwrap_err();
     let all = watcher.await.unwrap();
     let last = all.vertexes.last().unwrap();
     assert!(last.error.contains("in the middle of it"), "{}", last.error);

@@ -38,13 +38,14 @@ pub fn context(dockerfile: &str) -> tempfile::TempDir {
 
 /// A Dockerfile that runs `script` in a shell.
 pub fn run(script: &str) -> String {
-    format!("FROM scratch\nCOPY busybox /bin/sh\nRUN {script}\n")
+    format!("FROM scratch\nCOPY busybox /bin/sh\nCOPY busybox /bin/sleep\nRUN {script}\n")
 }
 
-struct Anonymous;
+/// Nobody is logged in anywhere.
+pub struct Nobody;
 
 #[async_trait::async_trait]
-impl RegistryCredentials for Anonymous {
+impl RegistryCredentials for Nobody {
     async fn credentials(&self, _: &str) -> Result<Credential, String> {
         Ok(Credential::default())
     }
@@ -70,7 +71,7 @@ pub fn spec(context: &Path) -> SolveSpec {
             shared_key: "tëst:node".into(),
             mounts: BTreeMap::from(mounts),
             secrets: BTreeMap::from([("token".to_owned(), Secret::Value("s3cret".into()))]),
-            registry: Arc::new(Anonymous),
+            registry: Arc::new(Nobody),
             layouts: BTreeMap::new(),
             upload: None,
         },

@@ -80,11 +80,19 @@ fn a_context_comes_from_standard_input() {
         .args(["--nocapture"])
         .env(INSIDE, "1")
         .stdin(Stdio::piped())
+        // Its own summary must not count as one of this binary.
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let rest = archive().split_off(PEEKED);
     child.stdin.take().unwrap().write_all(&rest).unwrap();
-    assert!(child.wait().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 fn build_from_standard_input() {

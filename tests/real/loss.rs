@@ -12,7 +12,7 @@ use crate::build::{Told, connect, context, run, solve, spec, start, to_folder, u
 async fn a_killed_daemon_ends_the_build_and_later_calls_at_once() {
     let mut daemon = Daemon::start();
     let client = connect(&daemon).await;
-    let context = context(&run("echo started; while true; do :; done"));
+    let context = context(&run("echo started; sleep 300"));
     let (running, mut updates) = start(&client, spec(context.path()), Cancel::new());
     until_logged(&mut updates, &mut Told::default(), "started").await;
     let begin = Instant::now();
@@ -31,7 +31,7 @@ async fn a_killed_daemon_ends_the_build_and_later_calls_at_once() {
 async fn a_daemon_that_goes_silent_ends_the_build_within_30_s() {
     let daemon = Daemon::start();
     let client = connect(&daemon).await;
-    let context = context(&run("echo started; while true; do :; done"));
+    let context = context(&run("echo started; sleep 300"));
     let (running, mut updates) = start(&client, spec(context.path()), Cancel::new());
     until_logged(&mut updates, &mut Told::default(), "started").await;
     let begin = Instant::now();
@@ -47,7 +47,7 @@ async fn a_daemon_that_goes_silent_ends_the_build_within_30_s() {
 async fn a_silent_step_on_a_live_daemon_is_waited_for() {
     let daemon = Daemon::start();
     let client = connect(&daemon).await;
-    let context = context("FROM scratch\nCOPY busybox /bin/sh\nCOPY busybox /bin/sleep\nRUN sleep 45\n");
+    let context = context(&run("sleep 45"));
     let output = daemon.folder().join("out");
     let mut spec = spec(context.path());
     spec.exporters = vec![to_folder(&output)];

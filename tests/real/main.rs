@@ -1,6 +1,6 @@
 //! Tests against real servers. They need the programs that `cargo xtask test` builds, and root where steps run.
 //!
-//! `client`, `files`, `loss` and `solve` talk to a daemon through the library; all others run the program as a person
+//! `client`, `command`, `files`, `loss` and `solve` talk to a daemon through the library; all others run the program as a person
 //! would. A name with `needs_` says what a machine must have for it.
 
 #![allow(
@@ -13,7 +13,9 @@
 )]
 
 mod build;
+mod buildx_store;
 mod client;
+mod command;
 mod failures;
 mod files;
 mod harness;
@@ -31,3 +33,8 @@ mod process;
 mod remote;
 mod shown;
 mod solve;
+
+#[path = "../cli/scripted.rs"]
+mod scripted;
+#[path = "../cli/sealed.rs"]
+mod sealed;

@@ -76,7 +76,7 @@ fn an_image_layout_in_a_folder() {
     let output = "type=oci,dest=layout,tar=false";
     remote
         .build(&folder)
-        .args(["--output", output, "-t", "app:1"])
+        .args(["--output", output, "-t", "app:1", "--provenance=true"])
         .run()
         .succeeds();
     let index: Value = serde_json::from_str(&remote.context.read("layout/index.json")).unwrap();
@@ -87,6 +87,7 @@ fn an_image_layout_in_a_folder() {
     assert_eq!(inner["manifests"].as_array().unwrap().len(), 2, "{inner}");
     let kind = &inner["manifests"][1]["annotations"]["vnd.docker.reference.type"];
     assert_eq!(kind, "attestation-manifest");
+    assert!(remote.context.work().join("layout/oci-layout").exists());
 }
 
 #[test]
@@ -150,7 +151,7 @@ fn ids_in_files_and_on_standard_output_are_the_same() {
 }
 
 #[test]
-fn provenance_is_there_unless_it_is_refused() {
+fn provenance_is_in_an_archive_only_when_it_is_asked_for() {
     let remote = Remote::new();
     let folder = bare(&remote.context, "source", SOURCE);
     let manifests = |flags: &[&str]| {
@@ -158,7 +159,8 @@ fn provenance_is_there_unless_it_is_refused() {
         let index = json(built.run().succeeds().bytes(), "index.json");
         index["manifests"][0]["mediaType"].as_str().unwrap().to_owned()
     };
-    assert_eq!(manifests(&[]), "application/vnd.oci.image.index.v1+json");
+    // What is added without being asked for is for registries alone.
+    assert_eq!(manifests(&[]), "application/vnd.oci.image.manifest.v1+json");
     assert_eq!(
         manifests(&["--provenance=false"]),
         "application/vnd.oci.image.manifest.v1+json"

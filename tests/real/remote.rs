@@ -42,24 +42,41 @@ fn a_daemon_of_another_authority_or_name_is_refused_at_once() {
     let (_daemon, address) = Daemon::start_with_tls(&certificates);
     let strangers = Certificates::new();
     for (options, words) in [
-        (options(&strangers, SERVER_NAME), "certificate"),
+        (options(&strangers, SERVER_NAME), "certificate authority"),
         (options(&certificates, "somebody.else"), "somebody.else"),
     ] {
         let context = context();
-        let create = [
-            "create",
-            "--driver",
-            "remote",
-            "--name",
-            "b",
-            "--use",
-            "--driver-opt",
-        ];
-        context.bkhost(create).args([&options, &address]).run().succeeds();
-        let folder = bare(&context, "source", "FROM scratch\nCOPY Dockerfile /\n");
-        let failed = build(&context, &folder).run().fails(1).says(words);
+        let create = ["create", "--driver", "remote", "--name", "b", "--driver-opt"];
+        let create = context.bkhost(create).args([&options, &address]);
+        let failed = create.run().fails(1).says(words).says("hint: ");
         assert!(failed.took() < Duration::from_secs(5), "{failed:?}");
     }
+}
+
+#[test]
+fn a_builder_whose_certificate_went_bad_fails_at_once() {
+    let certificates = Certificates::new();
+    let (_daemon, address) = Daemon::start_with_tls(&certificates);
+    let context = context();
+    let options = options(&certificates, SERVER_NAME);
+    let create = [
+        "create",
+        "--driver",
+        "remote",
+        "--name",
+        "b",
+        "--use",
+        "--driver-opt",
+    ];
+    context.bkhost(create).args([&options, &address]).run().succeeds();
+    let other = Certificates::new();
+    std::fs::copy(other.file("ca.pem"), certificates.file("ca.pem")).unwrap();
+    let folder = bare(&context, "source", "FROM scratch\nCOPY Dockerfile /\n");
+    let failed = build(&context, &folder)
+        .run()
+        .fails(1)
+        .says("certificate authority");
+    assert!(failed.took() < Duration::from_secs(5), "{failed:?}");
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn rawjson_is_one_status_a_line() {
     let folder = with_base(&remote.context, "source", &steps(&mark));
     let said = remote
         .build(&folder)
-        .args(["--progress", "rawjson"])
+        .args(["--progress", "rawjson", "-o", "type=cacheonly"])
         .run()
         .succeeds();
     let lines: Vec<Value> = said

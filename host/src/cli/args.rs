@@ -21,6 +21,7 @@ pub struct Root {
 
 /// Flags that every command takes.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Use this builder instead of the selected one (default: $BUILDX_BUILDER)
     #[arg(long, global = true, value_name = "NAME")]

@@ -6,7 +6,7 @@ use crate::driver::node::NodeConfig;
 use crate::error::Result;
 use crate::store::docker::contexts::{ContextError, DockerContext};
 use crate::store::record::{BuilderRecord, NodeRecord};
-use crate::store::{Revision, StoreError, shared};
+use crate::store::{Revision, StoreError, name, shared};
 
 /// Name of the builder on a machine that has nothing else.
 pub const LOCAL: &str = "local";
@@ -77,7 +77,9 @@ impl Builder {
 
     /// What a driver is told about one of its nodes.
     pub fn node_config(&self, context: &Context<'_>, node: &NodeRecord) -> NodeConfig {
-        let keeps_state = self.origin != Origin::Context;
+        // What a file claims to be called must not lead out of the store.
+        let named = |text: &str| name::validate(text).is_ok();
+        let keeps_state = self.origin != Origin::Context && named(self.name()) && named(&node.name);
         let folder = self.name().to_ascii_lowercase();
         NodeConfig {
             builder: self.name().to_owned(),

@@ -116,7 +116,7 @@ fn summary(text: Option<&clap::builder::StyledStr>) -> String {
 
 fn positionals(context: &Context<'_>, command: &Command) -> (Vec<Candidate>, &'static str) {
     match command.get_name() {
-        name if TAKES_BUILDERS.contains(&name) && !command.get_name().is_empty() => {
+        name if TAKES_BUILDERS.contains(&name) => {
             let is_driver = command.get_positionals().any(|arg| arg.get_id() == "driver");
             let list = if is_driver {
                 drivers(context)

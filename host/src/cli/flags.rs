@@ -108,8 +108,7 @@ impl<'a> Walk<'a> {
     }
 
     fn cluster(&mut self, text: &str, rest: &mut std::slice::Iter<'_, String>) -> Result<(), Refusal> {
-        let mut chars = text.char_indices().skip(1);
-        while let Some((at, c)) = chars.next() {
+        for (at, c) in text.char_indices().skip(1) {
             if c == 'h' && self.find(|arg| arg.get_short() == Some('h')).is_none() {
                 self.arguments.push("--help".to_owned());
                 continue;

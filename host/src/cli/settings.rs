@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::builders::{self, Builder, Origin};
+use super::builders::{self, Builder};
 use super::env_vars::{self, Environment};
 use crate::driver::node::{Cancel, DialRequest, Drivers};
 use crate::error::{CommandError, Result};
@@ -101,17 +101,9 @@ impl<'a> Context<'a> {
     /// The name that is selected for the active docker context, if that builder exists.
     pub fn selected(&self) -> Result<Option<String>> {
         let key = self.contexts.key()?;
-        let exists = |name: &str| self.store.contains(name) || name == builders::LOCAL;
+        let has_local = builders::local(self).is_some();
+        let exists = |name: &str| self.store.contains(name) || (has_local && name == builders::LOCAL);
         Ok(self.store.selected(&key, exists)?)
-    }
-
-    /// Whether `builder` is the one that commands without a name use.
-    pub fn is_current(&self, builder: &Builder) -> bool {
-        match self.selected() {
-            Ok(Some(name)) => name.eq_ignore_ascii_case(builder.name()),
-            Ok(None) => builder.origin == Origin::Context && builder.name() == self.contexts.active(),
-            Err(_) => false,
-        }
     }
 }
 
@@ -123,13 +115,17 @@ pub struct Choice {
     pub note: Option<String>,
 }
 
-/// Finds the builder to use: `name`, else `--builder` or `BUILDX_BUILDER`, else the selected one, else a daemon at
-/// `BUILDKIT_HOST`, else the active docker context if there is a driver for it and an engine behind it, else the
-/// implicit builder `local`.
+/// Finds the builder to use: `name`, else `--builder` or `BUILDX_BUILDER`, else the [`current`] one.
 pub async fn resolve_builder(context: &Context<'_>, name: Option<&str>) -> Result<Choice> {
-    if let Some(name) = name.or(context.builder.as_deref()) {
-        return named(context, name).await;
+    match name.or(context.builder.as_deref()) {
+        Some(name) => named(context, name).await,
+        None => current(context).await,
     }
+}
+
+/// The builder that commands use when none is named: the selected one, else a daemon at `BUILDKIT_HOST`, else the
+/// active docker context if there is a driver for it and an engine behind it, else the implicit builder `local`.
+pub async fn current(context: &Context<'_>) -> Result<Choice> {
     if let Some(name) = context.selected()? {
         return named(context, &name).await;
     }
@@ -147,8 +143,7 @@ pub async fn resolve_builder(context: &Context<'_>, name: Option<&str>) -> Resul
         .names()
         .iter()
         .any(|name| name == shared::CONTEXT_DRIVER);
-    let local = builders::local(context);
-    match (engine, local) {
+    match (engine, builders::local(context)) {
         (Some(engine), None) => Ok(plain(Builder::of_context(&engine))),
         (Some(engine), _) if has_driver && may_answer(&engine.host) => {
             Ok(plain(Builder::of_context(&engine)))
@@ -159,6 +154,14 @@ pub async fn resolve_builder(context: &Context<'_>, name: Option<&str>) -> Resul
         }),
         (None, None) => Err(not_found(active)),
     }
+}
+
+/// Name of the [`current`] builder; empty when there is none.
+pub async fn current_name(context: &Context<'_>) -> String {
+    let current = current(context).await;
+    current
+        .map(|choice| choice.builder.record.name)
+        .unwrap_or_default()
 }
 
 fn plain(builder: Builder) -> Choice {

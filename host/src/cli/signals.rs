@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::driver::node::Cancel;
-use crate::error::{CommandError, ErrorKind, Result};
+use crate::error::{CommandError, EXIT_CANCELLED, ErrorKind, Result};
 
 /// How long work may take to end after it was asked to.
 const GRACE: Duration = Duration::from_millis(1500);
@@ -24,7 +24,10 @@ pub async fn until_interrupted<T>(cancel: &Cancel, work: impl Future<Output = Re
         () = either(&mut interrupt, &mut terminate) => cancel.cancel(),
     }
     tokio::select! {
-        done = work => done,
+        done = work => match done {
+            Ok(_) => Err(cancelled()),
+            Err(error) => Err(error.with_exit_code(EXIT_CANCELLED)),
+        },
         () = either(&mut interrupt, &mut terminate) => Err(cancelled()),
         () = tokio::time::sleep(GRACE) => Err(cancelled()),
     }

@@ -210,22 +210,24 @@ async fn load_node(
         ..NodeReport::default()
     };
     let started = Instant::now();
-    let look = look_at(context, builder, &mut report, deadline);
-    let outcome = match deadline {
-        Some(deadline) => tokio::time::timeout_at(deadline.into(), look).await,
-        None => Ok(look.await),
+    let looked = tokio::select! {
+        looked = look_at(context, builder, &mut report, deadline) => looked,
+        () = until(deadline) => Err(Trouble {
+            silent: true,
+            ..Trouble::new(format!("No answer within {:.0?}", started.elapsed()))
+        }),
+        () = context.cancel.cancelled() => Err(Trouble::new("Cancelled")),
     };
-    match outcome {
-        Ok(Ok(())) => {}
-        Ok(Err(trouble)) => report.error = Some(trouble),
-        Err(_) => {
-            report.error = Some(Trouble {
-                silent: true,
-                ..Trouble::new(format!("No answer within {:.0?}", started.elapsed()))
-            });
-        }
-    }
+    report.error = looked.err();
     report
+}
+
+/// The deadline; never without one.
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn look_at(

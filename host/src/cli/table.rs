@@ -61,7 +61,7 @@ mod tests {
     fn the_last_cell_is_not_padded_but_empty_ones_before_it_are() {
         assert_eq!(
             align("NAME\tSTATUS\tX\nlong-name-of-one\trunning\t\nb\t\ty\n", TABLE),
-            "NAME               STATUS     X\nlong-name-of-one   running    \nb                             y\n"
+            "NAME               STATUS    X\nlong-name-of-one   running   \nb                            y\n"
         );
     }
 

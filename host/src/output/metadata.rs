@@ -18,7 +18,7 @@ pub const PROVENANCE: &str = "buildx.build.provenance";
 /// The one key whose value is JSON without base64 around it.
 const CALL_RESULT: &str = "result.json";
 
-/// The response as it goes into the file: what is JSON in base64 is embedded, everything else stays text.
+/// The response as it goes into the file: what is JSON in base64 is embedded as it came, everything else stays text.
 pub fn decode(response: &BTreeMap<String, String>) -> BTreeMap<String, Value> {
     response
         .iter()
@@ -45,20 +45,7 @@ fn embeddable(data: &[u8]) -> Option<Value> {
         Value::Array(list) => !list.is_empty() && list.iter().all(Value::is_object),
         _ => false,
     };
-    fits.then(|| sorted(value))
-}
-
-/// Keys in the order of their bytes at every level, as Go writes maps.
-fn sorted(value: Value) -> Value {
-    match value {
-        Value::Object(map) => {
-            let map: BTreeMap<String, Value> =
-                map.into_iter().map(|(key, value)| (key, sorted(value))).collect();
-            Value::Object(map.into_iter().collect())
-        }
-        Value::Array(list) => Value::Array(list.into_iter().map(sorted).collect()),
-        other => other,
-    }
+    fits.then_some(value)
 }
 
 /// The text of the file: two blanks of indent, no newline at the end; `<`, `>` and `&` are escaped as Go does.
@@ -116,8 +103,8 @@ mod tests {
         {
           "buildx.build.ref": "b/b0/\u003cx\u003e",
           "containerimage.descriptor": {
-            "digest": "sha256:9",
-            "size": 857
+            "size": 857,
+            "digest": "sha256:9"
           },
           "image.name": "r/a:1"
         }

@@ -112,33 +112,33 @@ fn invocation(given: &Value) -> Value {
     })
 }
 
+/// The fields stand in the order in which other clients write them.
 fn run_metadata(given: &Value) -> Value {
-    const NAMES: &[(&str, &str)] = &[
-        ("invocationID", "buildInvocationID"),
-        ("invocationId", "buildInvocationID"),
-        ("startedOn", "buildStartedOn"),
-        ("finishedOn", "buildFinishedOn"),
-        (
-            "buildkit_metadata",
-            "https://mobyproject.org/buildkit@v1#metadata",
-        ),
-        (
-            "buildkit_hermetic",
-            "https://mobyproject.org/buildkit@v1#hermetic",
-        ),
-    ];
-    let truth = |path: &str| given.pointer(path).and_then(Value::as_bool).unwrap_or_default();
-    let mut metadata = pick(given, NAMES);
+    let truth = |path: &str| json!(given.pointer(path).and_then(Value::as_bool).unwrap_or_default());
+    let mut metadata = pick(
+        given,
+        &[
+            ("invocationID", "buildInvocationID"),
+            ("invocationId", "buildInvocationID"),
+            ("startedOn", "buildStartedOn"),
+            ("finishedOn", "buildFinishedOn"),
+        ],
+    );
     if let Some(map) = metadata.as_object_mut() {
-        map.insert(
-            "completeness".into(),
-            json!({
-                "parameters": truth("/buildkit_completeness/request"),
-                "environment": true,
-                "materials": truth("/buildkit_completeness/resolvedDependencies"),
-            }),
-        );
-        map.insert("reproducible".into(), json!(truth("/buildkit_reproducible")));
+        let completeness = json!({
+            "parameters": truth("/buildkit_completeness/request"),
+            "environment": true,
+            "materials": truth("/buildkit_completeness/resolvedDependencies"),
+        });
+        map.insert("completeness".into(), completeness);
+        map.insert("reproducible".into(), truth("/buildkit_reproducible"));
+        for (old, new) in [
+            ("buildkit_metadata", "metadata"),
+            ("buildkit_hermetic", "hermetic"),
+        ] {
+            let field = given.get(old).cloned();
+            map.extend(field.map(|field| (format!("{BUILD_TYPE}#{new}"), field)));
+        }
     }
     metadata
 }

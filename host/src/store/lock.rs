@@ -7,42 +7,50 @@ use crate::fs::{FileError, FileLock, LockMode};
 
 /// After this long the user is told what is being waited for.
 const SILENT_WAIT: Duration = Duration::from_secs(2);
-/// How often a taken lock is tried again before the user is told.
+/// How often a taken lock is tried again. Waiting inside the system call would leave the user without Ctrl-C.
 const RETRY: Duration = Duration::from_millis(20);
 
+/// Takes the exclusive lock if it is free.
+pub fn try_acquire(path: &Path) -> Result<Option<FileLock>, FileError> {
+    FileLock::try_acquire(path, LockMode::Exclusive)
+}
+
 /// Takes the exclusive lock, waiting as long as it takes; `waiting` is called once after [`SILENT_WAIT`].
-pub fn acquire(path: &Path, waiting: impl FnOnce(String)) -> Result<FileLock, FileError> {
-    let told = Instant::now() + SILENT_WAIT;
-    while Instant::now() < told {
-        if let Some(lock) = FileLock::try_acquire(path, LockMode::Exclusive)? {
+pub async fn acquire(path: &Path, waiting: impl FnOnce(String)) -> Result<FileLock, FileError> {
+    let started = Instant::now();
+    let mut waiting = Some(waiting);
+    loop {
+        if let Some(lock) = try_acquire(path)? {
             return Ok(lock);
         }
-        std::thread::sleep(RETRY);
+        if let Some(tell) = waiting.take_if(|_| started.elapsed() >= SILENT_WAIT) {
+            tell(format!(
+                "Waiting for another process to finish with the builder store: `{}`",
+                path.display()
+            ));
+        }
+        tokio::time::sleep(RETRY).await;
     }
-    waiting(format!(
-        "Waiting for another process to finish with the builder store: `{}`",
-        path.display()
-    ));
-    FileLock::acquire(path, LockMode::Exclusive)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_long_wait_is_announced_once() {
+    #[tokio::test]
+    async fn a_long_wait_is_announced_once() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(".lock");
-        let held = acquire(&path, |_| panic!("The lock is free")).unwrap();
-        let (sender, told) = std::sync::mpsc::channel();
-        let waiter = std::thread::spawn({
+        let held = acquire(&path, |_| panic!("The lock is free")).await.unwrap();
+        let (sender, told) = tokio::sync::oneshot::channel();
+        let waiter = tokio::spawn({
             let path = path.clone();
-            move || acquire(&path, |line| sender.send(line).unwrap()).map(drop)
+            async move { acquire(&path, |line| sender.send(line).unwrap()).await.map(drop) }
         });
-        let line = told.recv_timeout(Duration::from_secs(60)).unwrap();
+        let line = told.await.unwrap();
         assert!(line.contains(".lock"), "{line}");
+        assert!(try_acquire(&path).unwrap().is_none());
         drop(held);
-        waiter.join().unwrap().unwrap();
+        waiter.await.unwrap().unwrap();
     }
 }

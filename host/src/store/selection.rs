@@ -77,11 +77,13 @@ impl Transaction<'_> {
             layout.write(&layout.current(), encode(selection)?.as_bytes())?;
             layout.remove_file(&layout.own_current())?;
             layout.remove_file(&own_default)?;
-            return Ok(if default {
-                layout.write(&default_file, selection.name.as_bytes())?
+            let text = selection.name.as_bytes();
+            let kept = if default {
+                layout.write(&default_file, text)
             } else {
-                layout.remove_file(&default_file)?
-            });
+                layout.remove_file(&default_file)
+            };
+            return Ok(kept?);
         }
         let over = said(&read_shared(&layout.current())?);
         self.write_own(&layout.own_current(), selection, over)?;
@@ -149,7 +151,7 @@ mod tests {
             name: name.into(),
             global,
         };
-        let transaction = store.transaction(|_| {}).unwrap();
+        let transaction = store.try_transaction().unwrap().unwrap();
         transaction.select(&selection, default, shared).unwrap();
     }
 

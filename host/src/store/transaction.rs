@@ -1,5 +1,7 @@
 //! A change of the store under its lock.
 
+use std::path::{Path, PathBuf};
+
 use super::layout::Layout;
 use super::record::BuilderRecord;
 use super::{Revision, Store, StoreError, lock, name, options, shared};
@@ -13,14 +15,22 @@ pub struct Transaction<'a> {
 }
 
 impl<'a> Transaction<'a> {
-    pub(super) fn begin(store: &'a Store, waiting: impl FnOnce(String)) -> Result<Self, StoreError> {
-        let layout = &store.layout;
-        layout.make_folder(layout.root())?;
-        let path = layout.lock();
-        let is_new = !path.exists();
-        let lock = lock::acquire(&path, waiting)?;
+    pub(super) async fn begin(store: &'a Store, waiting: impl FnOnce(String)) -> Result<Self, StoreError> {
+        let (path, is_new) = lock_file(store)?;
+        let lock = lock::acquire(&path, waiting).await?;
+        Self::with(store, lock, &path, is_new)
+    }
+
+    pub(super) fn try_begin(store: &'a Store) -> Result<Option<Self>, StoreError> {
+        let (path, is_new) = lock_file(store)?;
+        let lock = lock::try_acquire(&path)?;
+        lock.map(|lock| Self::with(store, lock, &path, is_new))
+            .transpose()
+    }
+
+    fn with(store: &'a Store, lock: FileLock, path: &Path, is_new: bool) -> Result<Self, StoreError> {
         if is_new {
-            layout.give(&path)?;
+            store.layout.give(path)?;
         }
         Ok(Self { store, _lock: lock })
     }
@@ -95,6 +105,14 @@ impl<'a> Transaction<'a> {
         layout.remove_file(&layout.driver_state(&file, node))?;
         Ok(())
     }
+}
+
+/// The lock file, and whether it has to be made.
+fn lock_file(store: &Store) -> Result<(PathBuf, bool), StoreError> {
+    store.layout.make_folder(store.layout.root())?;
+    let path = store.layout.lock();
+    let is_new = !path.exists();
+    Ok((path, is_new))
 }
 
 fn remove_own(layout: &Layout, file: &str) -> Result<(), StoreError> {

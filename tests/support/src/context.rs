@@ -11,6 +11,7 @@ use crate::namespace::Namespace;
 use crate::processes;
 use crate::provided;
 use crate::server;
+use crate::space;
 use crate::user::OrdinaryUser;
 
 /// Programs that the `process` driver starts.
@@ -33,7 +34,7 @@ impl TestContext {
     ///
     /// When its folders cannot be made.
     pub fn new(program: impl Into<PathBuf>) -> Self {
-        let folder = tempfile::Builder::new().prefix("bkt").tempdir().unwrap();
+        let folder = space::folder("bkt");
         let context = Self {
             folder,
             program: program.into(),
@@ -202,5 +203,6 @@ impl TestContext {
 impl Drop for TestContext {
     fn drop(&mut self) {
         processes::end(self.path());
+        space::unmount_below(self.path());
     }
 }

@@ -10,11 +10,23 @@ use rustix::process::Signal;
 use crate::certificates::Certificates;
 use crate::provided::program;
 use crate::server::{Server, free_port, listens, path};
+use crate::space;
 
 /// A running daemon. It is stopped, and its folder removed, on drop.
 pub struct Daemon {
+    // Fields are dropped in this order.
     server: Server,
+    mounts: Mounts,
     folder: tempfile::TempDir,
+}
+
+/// What may still be mounted below this folder when the daemon has ended.
+struct Mounts(PathBuf);
+
+impl Drop for Mounts {
+    fn drop(&mut self) {
+        space::unmount_below(&self.0);
+    }
 }
 
 impl Daemon {
@@ -79,8 +91,7 @@ impl Daemon {
     }
 
     fn launch(arguments: &[&str]) -> Self {
-        // Short, because the path of a socket may have 108 bytes.
-        let folder = tempfile::Builder::new().prefix("bkd").tempdir().unwrap();
+        let folder = space::folder("bkd");
         let mut command = Command::new(program("buildkitd"));
         command
             .arg("--root")
@@ -97,6 +108,7 @@ impl Daemon {
             .args(arguments);
         Self {
             server: Server::start(command, &folder.path().join("log")),
+            mounts: Mounts(folder.path().to_owned()),
             folder,
         }
     }
@@ -129,6 +141,7 @@ impl Daemon {
     /// Kills it without a warning, as a machine that goes away would.
     pub fn kill(&mut self) {
         self.server.kill();
+        space::unmount_below(&self.mounts.0);
     }
 
     /// Stops it where it stands, so that it keeps its connections and says nothing, or lets it go on.

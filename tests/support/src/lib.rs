@@ -10,5 +10,6 @@ pub mod provided;
 pub mod registry;
 pub mod server;
 pub mod source;
+pub mod space;
 pub mod terminal;
 pub mod user;

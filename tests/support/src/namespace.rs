@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::server::Server;
+use crate::space;
 
 /// Folders of daemons that root's builders share on a machine.
 const SHARED: [&str; 2] = ["/var/lib/bkhost", "/run/bkhost"];
@@ -37,7 +38,7 @@ impl Namespace {
     }
 
     fn make(kinds: &[&str], prepare: &str) -> Self {
-        let folder = tempfile::Builder::new().prefix("bkn").tempdir().unwrap();
+        let folder = space::folder("bkn");
         let ready = folder.path().join("ready");
         let script = format!(
             "{prepare} {} : > {} && exec sleep 3600",

@@ -36,7 +36,38 @@ fn command_line_with(id: u32, folder: &Path) -> Option<String> {
     found.then(|| String::from_utf8_lossy(&arguments).replace('\0', " "))
 }
 
-/// Ends all of them.
+/// Every process that `pid` started, and theirs.
+pub fn descendants(pid: u32) -> Vec<u32> {
+    let parents: Vec<(u32, u32)> = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(|child| Some((child, parent(child)?)))
+        .collect();
+    let mut found = vec![pid];
+    let mut next = 0;
+    while let Some(&ancestor) = found.get(next) {
+        let children = parents.iter().filter(|(_, parent)| *parent == ancestor);
+        found.extend(children.map(|(child, _)| *child));
+        next += 1;
+    }
+    found.split_off(1)
+}
+
+/// The fourth field of `/proc/PID/stat`; the second, a name in brackets, may hold anything.
+fn parent(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Sends a signal to one process; one that is gone is no error.
+pub fn send(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// Ends all that [`of`] finds.
 pub fn end(folder: &Path) {
     let start = Instant::now();
     loop {
@@ -50,9 +81,7 @@ pub fn end(folder: &Path) {
             Signal::KILL
         };
         for (id, _) in running {
-            if let Some(pid) = i32::try_from(id).ok().and_then(Pid::from_raw) {
-                let _ = kill_process(pid, signal);
-            }
+            send(id, signal);
         }
         if start.elapsed() > 2 * GRACE {
             return;

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::provided::program;
 use crate::server::{Server, free_port, listens};
+use crate::space;
 
 const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
                       application/vnd.docker.distribution.manifest.v2+json, application/octet-stream";
@@ -36,7 +37,7 @@ impl Registry {
     ///
     /// When it does not start, with its log.
     pub fn start() -> Self {
-        let folder = tempfile::Builder::new().prefix("bkr").tempdir().unwrap();
+        let folder = space::folder("bkr");
         let port = free_port();
         let settings = format!(
             "version: 0.1\nlog:\n  level: warn\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n",

@@ -9,8 +9,9 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
+use crate::processes::{descendants, send};
 use crate::provided;
 
 /// Longest wait for a server to listen. Two cores shared with other tests need it.
@@ -77,17 +78,20 @@ impl Server {
         self.child.try_wait().unwrap()
     }
 
-    /// Kills it without a warning, as a machine that goes away would.
+    /// Kills it without a warning, as a machine that goes away would: what it started, which outlives it otherwise,
+    /// ends with it.
     pub fn kill(&mut self) {
+        let children = descendants(self.child.id());
         let _ = self.child.kill();
         let _ = self.child.wait();
+        for child in children {
+            send(child, Signal::KILL);
+        }
     }
 
     /// Sends a signal to the process.
     pub fn signal(&self, signal: Signal) {
-        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            let _ = kill_process(pid, signal);
-        }
+        send(self.child.id(), signal);
     }
 
     fn stop(&mut self) {

@@ -174,7 +174,7 @@ mod tests {
         );
         assert_eq!(
             text(parse(&["X=y".into()])),
-            "invalid context name X: repository name must be lowercase"
+            "invalid context name X: invalid reference format: repository name (library/X) must be lowercase"
         );
         assert_eq!(
             text(resolve("a", "/no/such")),

@@ -48,7 +48,15 @@ pub fn parse(text: &str) -> Result<Reference, ValueError> {
 ///
 /// As [`parse`].
 pub fn familiar(text: &str) -> Result<String, ValueError> {
-    let reference = parse(&normalized(text))?;
+    let whole = normalized(text);
+    let path = whole.split_once('/').map_or("", |(_, rest)| rest);
+    let path = path.split(':').next().unwrap_or_default();
+    if path != path.to_lowercase() {
+        return Err(ValueError::new(format!(
+            "invalid reference format: repository name ({path}) must be lowercase"
+        )));
+    }
+    let reference = parse(&whole)?;
     let name = reference
         .name
         .strip_prefix("docker.io/")
@@ -254,6 +262,9 @@ mod tests {
         ] {
             assert_eq!(familiar(text).unwrap(), short);
         }
-        assert!(familiar("Upper").is_err());
+        assert_eq!(
+            familiar("Upper").unwrap_err().to_string(),
+            "invalid reference format: repository name (library/Upper) must be lowercase"
+        );
     }
 }

@@ -26,7 +26,7 @@ use crate::git;
 use crate::output::{image_id, metadata};
 use crate::platform::Platform;
 use crate::progress::event::{Sink, Warning};
-use crate::progress::{self, Settings, Summary};
+use crate::progress::{self, Mode, Settings, Summary};
 use crate::store::Store;
 use crate::ui::Ui;
 use daemons::Found;
@@ -123,7 +123,12 @@ pub async fn run_on(ground: &Ground<'_>, builder: &ChosenBuilder, args: BuildArg
         image_id::remove(&path)?;
     }
     let settings = display_settings(ground, &typed)?;
-    if let Some(note) = &builder.note {
+    // Readers of JSON, and those who asked for silence, are not told how the builder was found.
+    if let Some(note) = builder
+        .note
+        .as_ref()
+        .filter(|_| matches!(settings.mode, Mode::Plain | Mode::Tty))
+    {
         ground.ui.say(note);
     }
     let display = Display::begin(ground.ui, &settings, builder);

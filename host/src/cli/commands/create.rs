@@ -69,7 +69,7 @@ const EXAMPLES: &str = "Examples:
 /// Stores the change, looks at the changed node, and takes the change back if the node cannot be used at all.
 pub async fn run(context: &Context<'_>, args: Args) -> Result<()> {
     if args.leave {
-        return leave(context, &args);
+        return leave(context, &args).await;
     }
     let (limit, bootstrap, select) = (args.timeout.timeout, args.bootstrap, args.select);
     let request = Request::resolve(context, args).await?;
@@ -85,9 +85,9 @@ pub async fn run(context: &Context<'_>, args: Args) -> Result<()> {
         warnings: Vec::new(),
     };
     let report = status::load(context, builder, limit).await;
-    check(context, &saved, &report)?;
+    check(context, &saved, &report).await?;
     if select {
-        self::select(context, &saved)?;
+        self::select(context, &saved).await?;
     }
     if bootstrap {
         let display = Display::lines(context.ui);
@@ -100,7 +100,7 @@ pub async fn run(context: &Context<'_>, args: Args) -> Result<()> {
 
 /// Takes the change back when the node that was changed has an error. Silence is none: a daemon that is not there yet
 /// is no reason to refuse its builder.
-fn check(context: &Context<'_>, saved: &Saved, report: &status::BuilderReport) -> Result<()> {
+async fn check(context: &Context<'_>, saved: &Saved, report: &status::BuilderReport) -> Result<()> {
     for node in &report.nodes {
         let Some(trouble) = node.error.clone() else {
             continue;
@@ -113,7 +113,7 @@ fn check(context: &Context<'_>, saved: &Saved, report: &status::BuilderReport) -
             ));
             continue;
         }
-        save::roll_back(context, saved)?;
+        save::roll_back(context, saved).await?;
         let error = CommandError::user(format!(
             "failed to initialize builder {builder} ({name}): {}",
             trouble.message
@@ -126,17 +126,17 @@ fn check(context: &Context<'_>, saved: &Saved, report: &status::BuilderReport) -
     Ok(())
 }
 
-fn select(context: &Context<'_>, saved: &Saved) -> Result<()> {
+async fn select(context: &Context<'_>, saved: &Saved) -> Result<()> {
     let selection = Selection {
         key: context.contexts.key()?,
         name: saved.record.name.clone(),
         global: false,
     };
-    let transaction = context.store.transaction(context.waiting())?;
+    let transaction = context.store.transaction(context.waiting()).await?;
     Ok(transaction.select(&selection, false, shared::is_shared(&saved.record.driver))?)
 }
 
-fn leave(context: &Context<'_>, args: &Args) -> Result<()> {
+async fn leave(context: &Context<'_>, args: &Args) -> Result<()> {
     let name = args.name.as_deref().unwrap_or_default();
     if name.is_empty() {
         return Err(CommandError::user("leave requires instance name"));
@@ -144,7 +144,7 @@ fn leave(context: &Context<'_>, args: &Args) -> Result<()> {
     let Some(node) = args.node.as_deref().filter(|node| !node.is_empty()) else {
         return Err(CommandError::user("leave requires node name"));
     };
-    let transaction = context.store.transaction(context.waiting())?;
+    let transaction = context.store.transaction(context.waiting()).await?;
     let Some(stored) = context.store.load(name)? else {
         return Err(CommandError::user(format!(
             "failed to find instance {name:?} for leave"

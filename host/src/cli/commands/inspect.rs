@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::buildkit::worker::{Device, GcPolicy, Worker};
 use crate::cli::args::Timeout;
 use crate::cli::display::Display;
-use crate::cli::settings::{Context, resolve_builder};
+use crate::cli::settings::{Context, current_name, resolve_builder};
 use crate::cli::status::{self, BuilderReport, NodeReport};
 use crate::cli::table;
 use crate::cli::template::{self, Format};
@@ -54,7 +54,8 @@ pub async fn run(context: &Context<'_>, args: &Args) -> Result<()> {
         report = status::load(context, report.builder, args.timeout.timeout).await;
     }
     if let Some(format) = &args.format {
-        let object = show::builder(context, &report, context.is_current(&report.builder));
+        let current = current_name(context).await == report.builder.name();
+        let object = show::builder(context, &report, current);
         return print(
             context.ui,
             template::render(&Format::parse(format, ""), &[], &[object])?,
@@ -147,12 +148,10 @@ fn node_text(out: &mut String, node: &NodeReport, debug: bool) {
 }
 
 fn workers_text(out: &mut String, workers: &[Worker]) {
-    if let Some(first) = workers.first() {
-        if !first.labels.is_empty() {
-            out.push_str("Labels:\n");
-            for (name, value) in &first.labels {
-                let _ = writeln!(out, "\t{name}:\t{value}");
-            }
+    if let Some(first) = workers.first().filter(|worker| !worker.labels.is_empty()) {
+        out.push_str("Labels:\n");
+        for (name, value) in &first.labels {
+            let _ = writeln!(out, "\t{name}:\t{value}");
         }
     }
     if let Some(last) = workers.last().filter(|worker| !worker.devices.is_empty()) {

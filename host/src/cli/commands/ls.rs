@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::cli::args::Timeout;
-use crate::cli::settings::Context;
+use crate::cli::settings::{Context, current_name};
 use crate::cli::status::{self, BuilderReport, NodeReport};
 use crate::cli::template::{self, Format};
 use crate::cli::{builders, platform_summary, print, show};
@@ -49,7 +49,7 @@ struct Rows<'a> {
 pub async fn run(context: &Context<'_>, args: &Args) -> Result<()> {
     let format = Format::parse(&args.format, TABLE);
     let all = builders::all(context).await?;
-    let selected = context.selected().unwrap_or_default();
+    let current = current_name(context).await;
     let mut reports = status::load_all(context, all.builders, args.timeout.timeout).await;
     // A stable sort: those that cannot be loaded come last, otherwise the order stays.
     reports.sort_by_key(|report| report.error.is_some());
@@ -60,10 +60,7 @@ pub async fn run(context: &Context<'_>, args: &Args) -> Result<()> {
         rows: Vec::new(),
     };
     for report in &reports {
-        let current = match &selected {
-            Some(name) => name.eq_ignore_ascii_case(report.builder.name()),
-            None => context.is_current(&report.builder),
-        };
+        let current = current == report.builder.name();
         if format == Format::Json {
             rows.rows.push(show::builder(context, report, current));
         } else {

@@ -97,7 +97,7 @@ async fn remove_and_say(context: &Context<'_>, args: &Args, name: &str) -> bool 
 async fn remove_named(context: &Context<'_>, args: &Args, name: &str) -> Result<()> {
     // A file that cannot be read is removed only when nothing but forgetting was asked for.
     if args.keep_daemon && !args.dry_run && context.store.contains(name) {
-        return forget(context, name);
+        return forget(context, name).await;
     }
     let Some(builder) = builders::find(context, name).await? else {
         return Err(CommandError::user(format!("no builder {name:?} found")));
@@ -121,13 +121,14 @@ async fn remove_named(context: &Context<'_>, args: &Args, name: &str) -> Result<
         None => work.await,
     };
     if builder.is_stored() {
-        forget(context, name)?;
+        forget(context, name).await?;
     }
     removed
 }
 
-fn forget(context: &Context<'_>, name: &str) -> Result<()> {
-    Ok(context.store.transaction(context.waiting())?.remove(name)?)
+async fn forget(context: &Context<'_>, name: &str) -> Result<()> {
+    let transaction = context.store.transaction(context.waiting()).await?;
+    Ok(transaction.remove(name)?)
 }
 
 /// Stops and removes all nodes; their failures are put together.
@@ -200,6 +201,16 @@ async fn show_plan(context: &Context<'_>, args: &Args, builder: Builder) -> Resu
     report.error.map_or(Ok(()), |error| Err(error.into()))
 }
 
+/// Asks on a thread of its own, so that Ctrl-C is seen meanwhile.
+async fn confirmed(context: &Context<'_>) -> bool {
+    let ui = context.ui.clone();
+    let answer = tokio::task::spawn_blocking(move || ui.confirm(QUESTION));
+    tokio::select! {
+        answer = answer => answer.is_ok_and(|answer| answer.unwrap_or_default()),
+        () = context.cancel.cancelled() => false,
+    }
+}
+
 async fn remove_inactive(context: &Context<'_>, args: &Args) -> Result<()> {
     if !args.names.is_empty() {
         return Err(CommandError::user(
@@ -207,7 +218,7 @@ async fn remove_inactive(context: &Context<'_>, args: &Args) -> Result<()> {
         ));
     }
     let asks = !args.force && !args.dry_run;
-    if asks && !context.ui.confirm(QUESTION).unwrap_or_default() {
+    if asks && !confirmed(context).await {
         return Ok(());
     }
     let all = builders::all(context).await?;
@@ -242,7 +253,7 @@ async fn remove_one_inactive(context: &Context<'_>, args: &Args, builder: Builde
         return show_plan(context, args, builder).await;
     }
     let removed = remove_daemons(context, &builder, args.removal(builder.origin)).await;
-    forget(context, builder.name())?;
+    forget(context, builder.name()).await?;
     context.ui.say(format!("{} removed", builder.name()));
     removed
 }

@@ -35,32 +35,37 @@ pub async fn run(context: &Context<'_>, args: &Args) -> Result<()> {
         .or(context.builder.as_deref())
         .unwrap_or_default();
     let key = context.contexts.key()?;
-    let select = |name: &str, shared: bool| -> Result<()> {
+    let select = |name: &str, shared: bool| {
         let selection = Selection {
             key: key.clone(),
             name: name.to_owned(),
             global: args.global && !name.is_empty(),
         };
-        let transaction = context.store.transaction(context.waiting())?;
-        Ok(transaction.select(&selection, args.default && !name.is_empty(), shared)?)
+        select(context, selection, args.default, shared)
     };
     if let Some(stored) = context.store.load(name)? {
-        return select(name, shared::is_shared(&stored.record.driver));
+        return select(name, shared::is_shared(&stored.record.driver)).await;
     }
     let active = context.contexts.active();
     if name == DEFAULT && active != DEFAULT {
         return Err(switch_context(DEFAULT));
     }
     if name == active {
-        return select("", true);
+        return select("", true).await;
     }
     if context.contexts.get(name)?.is_some() {
         return Err(switch_context(name));
     }
     if name == LOCAL && builders::local(context).is_some() {
-        return select(LOCAL, false);
+        return select(LOCAL, false).await;
     }
     Err(not_found(context, name))
+}
+
+async fn select(context: &Context<'_>, selection: Selection, default: bool, shared: bool) -> Result<()> {
+    let default = default && !selection.name.is_empty();
+    let transaction = context.store.transaction(context.waiting()).await?;
+    Ok(transaction.select(&selection, default, shared)?)
 }
 
 fn switch_context(name: &str) -> CommandError {

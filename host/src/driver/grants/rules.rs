@@ -379,21 +379,33 @@ fn check_value(
         return Err(format!("/{}", path.join("/")));
     }
     match value {
-        Value::Null => Ok(()),
-        Value::Object(fields) => fields.iter().try_for_each(|(key, value)| {
+        // In a patch, nothing is something: it takes away what is there.
+        value if is_empty(value) && rule.method != "PATCH" => Ok(()),
+        Value::Object(fields) if !fields.is_empty() => fields.iter().try_for_each(|(key, value)| {
             path.push(key.clone());
             let result = check_value(rule, value, path, scope);
             path.pop();
             result
         }),
-        Value::Array(values) => values.iter().enumerate().try_for_each(|(index, value)| {
-            path.push(index.to_string());
-            let result = check_value(rule, value, path, scope);
-            path.pop();
-            result
-        }),
+        Value::Array(values) if !values.is_empty() => {
+            values.iter().enumerate().try_for_each(|(index, value)| {
+                path.push(index.to_string());
+                let result = check_value(rule, value, path, scope);
+                path.pop();
+                result
+            })
+        }
         leaf if leaf_allowed(rule, leaf, path, scope) => Ok(()),
         _ => Err(format!("/{}", path.join("/"))),
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(fields) => fields.is_empty(),
+        Value::Array(values) => values.is_empty(),
+        _ => false,
     }
 }
 

@@ -31,8 +31,11 @@ pub struct DockerCredentials {
     /// Folder of scoped configurations.
     scoped: PathBuf,
     from_environment: HashMap<String, Credential>,
-    known: Mutex<HashMap<(String, Option<PathBuf>), (Instant, Credential)>>,
+    known: Mutex<HashMap<Asked, (Instant, Credential)>>,
 }
+
+/// Host, and the scoped configuration that counts for it.
+type Asked = (String, Option<PathBuf>);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -98,7 +101,7 @@ impl DockerCredentials {
         Ok(found)
     }
 
-    fn remembered(&self, key: &(String, Option<PathBuf>)) -> Option<Credential> {
+    fn remembered(&self, key: &Asked) -> Option<Credential> {
         let known = self.known.lock().ok()?;
         let (since, found) = known.get(key)?;
         (since.elapsed() < KEPT).then(|| found.clone())

@@ -1,7 +1,7 @@
 //! Credential helpers: programs called `docker-credential-…` that keep secrets elsewhere.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 
 use serde::Deserialize;
 use tokio::io::AsyncWriteExt;
@@ -14,9 +14,8 @@ const NOT_FOUND: &str = "credentials not found in native keychain";
 /// The user name that says that the secret is an identity token.
 const TOKEN_USER: &str = "<token>";
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-#[derive(Default)]
 struct Answer {
     username: String,
     secret: String,
@@ -30,45 +29,48 @@ pub async fn get(name: &str, registry: &str, search: &str) -> Result<Option<Cred
             "error getting credentials - err: exec: {program:?}: executable file not found in $PATH, out: ``"
         ));
     };
-    let failed = |error: std::io::Error| format!("error getting credentials - err: {error}, out: ``");
-    let mut child = Command::new(path)
+    let output = run(&path, registry)
+        .await
+        .map_err(|error| format!("error getting credentials - err: {error}, out: ``"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    if output.status.success() {
+        let answer = serde_json::from_str(&text);
+        let answer =
+            answer.map_err(|error| format!("Credential helper `{program}` gave no JSON: {error}"))?;
+        return Ok(Some(credential(answer)));
+    }
+    if text.trim() == NOT_FOUND {
+        return Ok(None);
+    }
+    let status = output.status.to_string().replace("exit status:", "exit status");
+    Err(format!(
+        "error getting credentials - err: {status}, out: `{}`",
+        text.trim()
+    ))
+}
+
+/// Runs a helper; what it says on stderr goes to the user.
+async fn run(program: &Path, registry: &str) -> std::io::Result<Output> {
+    let mut child = Command::new(program)
         .arg("get")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
-        .spawn()
-        .map_err(failed)?;
+        .spawn()?;
     if let Some(mut input) = child.stdin.take() {
         // A helper that does not read its input still answers.
         let _ = input.write_all(registry.as_bytes()).await;
     }
-    let output = child.wait_with_output().await.map_err(failed)?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    if !output.status.success() {
-        return if text.trim() == NOT_FOUND {
-            Ok(None)
-        } else {
-            Err(format!(
-                "error getting credentials - err: {}, out: `{}`",
-                output.status.to_string().replace("exit status:", "exit status"),
-                text.trim()
-            ))
-        };
+    child.wait_with_output().await
+}
+
+fn credential(answer: Answer) -> Credential {
+    let is_token = answer.username == TOKEN_USER;
+    Credential {
+        username: if is_token { String::new() } else { answer.username },
+        secret: answer.secret,
+        ..Credential::default()
     }
-    let answer: Answer = serde_json::from_str(&text)
-        .map_err(|error| format!("Credential helper `{program}` gave no JSON: {error}"))?;
-    Ok(Some(if answer.username == TOKEN_USER {
-        Credential {
-            secret: answer.secret,
-            ..Credential::default()
-        }
-    } else {
-        Credential {
-            username: answer.username,
-            secret: answer.secret,
-            ..Credential::default()
-        }
-    }))
 }
 
 /// The helper to try when the configuration says nothing about credentials, if it is installed.

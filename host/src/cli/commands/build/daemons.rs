@@ -134,7 +134,7 @@ async fn say_homeless(plan: &Plan, nodes: &[WorkerPlatforms], sink: &Sink) {
         return;
     };
     let line = format!(
-        "[internal] no node lists {}: `{}` builds without emulation, so its RUN steps must cross-compile",
+        "[internal] no node lists {}: `{}` builds it, which works for steps that cross-compile",
         platforms.join(", "),
         first.name
     );

@@ -40,17 +40,17 @@ pub fn resolve(context: &Context<'_>, request: &Request, existing: Option<&NodeR
 }
 
 fn from_variable(context: &Context<'_>, request: &Request, kept: Option<String>) -> Result<Endpoint> {
+    if let Some(address) = kept {
+        return Ok(Endpoint {
+            address,
+            explicit: false,
+        });
+    }
     let variable = request.driver.endpoint.variable.as_deref();
     if let Some(address) = variable.and_then(|name| context.environment.get(name)) {
         return Ok(Endpoint {
             address: address.to_owned(),
             explicit: true,
-        });
-    }
-    if let Some(address) = kept {
-        return Ok(Endpoint {
-            address,
-            explicit: false,
         });
     }
     let schemes = &request.driver.endpoint.schemes;

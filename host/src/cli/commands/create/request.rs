@@ -135,10 +135,10 @@ async fn choose_driver(context: &Context<'_>, args: &Args, existing: Option<&str
         return Ok(driver.to_owned());
     }
     let endpoint = args.endpoint.as_deref().unwrap_or_default();
-    if endpoint.is_empty() && context.environment.get(env_vars::BUILDKIT_HOST).is_some() {
-        if let Some(driver) = builders::driver_for_variable(context, env_vars::BUILDKIT_HOST).await {
-            return Ok(driver);
-        }
+    let by_variable = endpoint.is_empty() && context.environment.get(env_vars::BUILDKIT_HOST).is_some();
+    if by_variable && let Some(driver) = builders::driver_for_variable(context, env_vars::BUILDKIT_HOST).await
+    {
+        return Ok(driver);
     }
     let scheme = endpoint.split_once("://").map(|(scheme, _)| scheme);
     let mut engine = None;

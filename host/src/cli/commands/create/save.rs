@@ -70,7 +70,7 @@ async fn attempt(context: &Context<'_>, request: &Request, before: Option<Stored
     if endpoint.explicit || !exists {
         set_endpoint(&mut record, &updated.node, completed)?;
     }
-    let transaction = context.store.transaction(context.waiting())?;
+    let transaction = context.store.transaction(context.waiting()).await?;
     match transaction.save_over(seen, &record) {
         Ok(revision) => Ok(Some(Saved {
             record,
@@ -115,14 +115,16 @@ fn set_endpoint(record: &mut BuilderRecord, node: &str, endpoint: String) -> Res
 }
 
 /// Puts back what was there before, unless others have changed the builder since.
-pub fn roll_back(context: &Context<'_>, saved: &Saved) -> Result<()> {
-    let roll_back = || -> Result<(), StoreError> {
-        let transaction = context.store.transaction(context.waiting())?;
-        transaction.check(saved.revision, &saved.record.name)?;
-        match &saved.before {
-            Some(before) => transaction.save(&before.record).map(|_| ()),
-            None => transaction.remove(&saved.record.name),
-        }
-    };
-    roll_back().map_err(|error| CommandError::from(error).prefixed("could not rollback to previous state"))
+pub async fn roll_back(context: &Context<'_>, saved: &Saved) -> Result<()> {
+    let rolled_back = try_roll_back(context, saved).await;
+    rolled_back.map_err(|error| CommandError::from(error).prefixed("could not rollback to previous state"))
+}
+
+async fn try_roll_back(context: &Context<'_>, saved: &Saved) -> Result<(), StoreError> {
+    let transaction = context.store.transaction(context.waiting()).await?;
+    transaction.check(saved.revision, &saved.record.name)?;
+    match &saved.before {
+        Some(before) => transaction.save(&before.record).map(|_| ()),
+        None => transaction.remove(&saved.record.name),
+    }
 }

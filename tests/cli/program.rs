@@ -1,0 +1,246 @@
+//! The real program, where no driver is needed: help, usage errors, version, completion, manual pages.
+
+use std::process::{Command, Output};
+
+use crate::sealed::Sealed;
+
+fn run(sealed: &Sealed, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_bkhost"))
+        .args(arguments)
+        .env_clear()
+        .envs(sealed.variables())
+        .output()
+        .unwrap()
+}
+
+fn shown(arguments: &[&str]) -> String {
+    let output = run(&Sealed::new(), arguments);
+    let out = String::from_utf8(output.stdout).unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    format!("{}\n--- out\n{out}--- err\n{err}", output.status)
+}
+
+#[test]
+fn usage_errors_have_the_known_words() {
+    insta::assert_snapshot!(shown(&["ls", "--x"]), @r"
+    exit status: 1
+    --- out
+    --- err
+    ERROR: unknown flag: --x
+    ");
+    insta::assert_snapshot!(shown(&["create", "--platfrom", "x"]), @r"
+    exit status: 1
+    --- out
+    --- err
+    ERROR: unknown flag: --platfrom
+    hint: Did you mean `--platform`?
+    ");
+    insta::assert_snapshot!(shown(&["rm", "-x"]), @r"
+    exit status: 1
+    --- out
+    --- err
+    ERROR: unknown shorthand flag: 'x' in -x
+    ");
+    insta::assert_snapshot!(shown(&["create", "--name"]), @r"
+    exit status: 1
+    --- out
+    --- err
+    ERROR: flag needs an argument: --name
+    ");
+    insta::assert_snapshot!(shown(&["ls", "--timeout", "5x"]), @r#"
+    exit status: 1
+    --- out
+    --- err
+    ERROR: invalid argument "5x" for "--timeout" flag: time: unknown unit "x" in duration "5x"
+    "#);
+    insta::assert_snapshot!(shown(&["ls", "x"]), @r"
+    exit status: 1
+    --- out
+    --- err
+    ERROR: bkhost: 'bkhost ls' requires 0 arguments
+
+    Usage:  bkhost ls [OPTIONS]
+
+    Run 'bkhost ls --help' for more information
+    ");
+    insta::assert_snapshot!(shown(&["inspect", "a", "b"]), @r"
+    exit status: 1
+    --- out
+    --- err
+    ERROR: bkhost: 'bkhost inspect' requires at most 1 argument
+
+    Usage:  bkhost inspect [OPTIONS] [NAME]
+
+    Run 'bkhost inspect --help' for more information
+    ");
+    insta::assert_snapshot!(shown(&["completion", "tcsh"]), @r"
+    exit status: 1
+    --- out
+    --- err
+    ERROR: invalid value 'tcsh' for '<SHELL>'
+    hint: It can be bash, zsh, fish, powershell
+    ");
+}
+
+#[test]
+fn an_unknown_command_shows_the_help() {
+    let text = shown(&["inspct"]);
+    assert!(text.contains("Usage: bkhost"), "{text}");
+    assert!(
+        text.ends_with("--- err\nERROR: unknown command: \"inspct\"\nhint: Did you mean `inspect`?\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_help_of_every_command_has_examples() {
+    let root = shown(&["help"]);
+    assert!(root.contains("Create a builder"), "{root}");
+    for command in [
+        "create",
+        "use",
+        "ls",
+        "inspect",
+        "stop",
+        "rm",
+        "logs",
+        "dial-stdio",
+        "driver",
+        "version",
+        "completion",
+    ] {
+        let help = shown(&[command, "--help"]);
+        assert!(help.starts_with("exit status: 0"), "{help}");
+        assert!(help.contains("Examples:\n"), "{help}");
+        insta::assert_snapshot!(format!("help-{command}"), help);
+    }
+}
+
+#[test]
+fn no_arguments_show_the_help() {
+    insta::assert_snapshot!("help", shown(&[]));
+}
+
+#[test]
+fn the_version_is_one_line() {
+    assert_eq!(
+        shown(&["version"]),
+        format!(
+            "exit status: 0\n--- out\ngithub.com/bkhost/bkhost v{}\n--- err\n",
+            env!("CARGO_PKG_VERSION")
+        )
+    );
+}
+
+#[test]
+fn completion_knows_commands_flags_and_builders() {
+    let sealed = Sealed::new();
+    std::fs::create_dir_all(sealed.store().join("instances")).unwrap();
+    std::fs::write(
+        sealed.store().join("instances/ci"),
+        r#"{"Name":"CI","Driver":"remote","Nodes":null}"#,
+    )
+    .unwrap();
+    let complete = |words: &[&str]| {
+        let output = run(&sealed, &[&["__complete", "--"], words].concat());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(
+        complete(&["insp"]),
+        "inspect\tShow everything about a builder\n:4\n"
+    );
+    assert_eq!(
+        complete(&["ls", "--no"]),
+        "--no-trunc\tShow all platforms in a table\n:4\n"
+    );
+    assert!(complete(&["inspect", ""]).starts_with("CI\tremote\ndefault\tdocker context\n"));
+    assert!(complete(&["--builder", "C"]).starts_with("CI\tremote\n"));
+    assert_eq!(complete(&["completion", "z"]), "zsh\n:4\n");
+    assert_eq!(complete(&["create", ""]), ":0\n");
+    for shell in ["bash", "zsh", "fish", "powershell"] {
+        assert!(shown(&["completion", shell]).contains("__complete"), "{shell}");
+    }
+}
+
+#[test]
+fn bash_can_load_its_script() {
+    let script = run(&Sealed::new(), &["completion", "bash"]).stdout;
+    let script = String::from_utf8(script).unwrap();
+    let program = env!("CARGO_BIN_EXE_bkhost");
+    let check =
+        format!("{script}\nCOMP_WORDS=({program} insp)\nCOMP_CWORD=1\n_bkhost\necho \"${{COMPREPLY[@]}}\"");
+    let output = Command::new("bash").args(["-c", &check]).output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "inspect\n");
+}
+
+#[test]
+fn manual_pages_are_written() {
+    let sealed = Sealed::new();
+    let folder = sealed.home().join("man");
+    let output = run(&sealed, &["man", folder.to_str().unwrap()]);
+    assert!(output.status.success(), "{output:?}");
+    let page = std::fs::read_to_string(folder.join("bkhost-create.1")).unwrap();
+    assert!(page.contains("driver\\-opt"), "{page}");
+    assert!(folder.join("bkhost-driver-inspect.1").exists());
+    assert!(
+        !folder.join("bkhost-man.1").exists(),
+        "hidden commands have no page"
+    );
+}
+
+#[test]
+fn a_program_without_drivers_says_how_to_get_them() {
+    let text = shown(&["create", "--driver", "nomad"]);
+    assert!(
+        text.contains("ERROR: failed to find driver \"nomad\"\nhint: "),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_closed_pipe_is_a_quiet_end() {
+    let output = Command::new("bash")
+        .args([
+            "-c",
+            &format!(
+                "{} help | true; echo ${{PIPESTATUS[0]}}",
+                env!("CARGO_BIN_EXE_bkhost")
+            ),
+        ])
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "0\n");
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+}
+
+/// The store's lock is held by somebody else: the user is told after a while, and Ctrl-C works.
+#[test]
+fn waiting_for_the_store_is_announced_and_can_be_interrupted() {
+    use std::io::{BufRead, BufReader};
+    let sealed = Sealed::new();
+    std::fs::create_dir_all(sealed.store()).unwrap();
+    let held = std::fs::File::create(sealed.store().join(".lock")).unwrap();
+    held.lock().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_bkhost"))
+        .args(["use", "default"])
+        .env_clear()
+        .envs(sealed.variables())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut talk = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    talk.read_line(&mut line).unwrap();
+    assert!(
+        line.starts_with("Waiting for another process to finish with the builder store: "),
+        "{line}"
+    );
+    let interrupt = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(interrupt.success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    drop(held);
+    assert_eq!(run(&sealed, &["use", "default"]).status.code(), Some(0));
+}
