@@ -1,6 +1,5 @@
 //! Guests of `tests/fixtures/drivers`, and what tests do with them all the time.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -13,18 +12,9 @@ use tokio::sync::mpsc::Receiver;
 
 /// A catalog with one guest in it.
 pub fn catalog(name: &str) -> Catalog {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../drivers/fixtures");
-    let read = |file: String| {
-        let path = folder.join(file);
-        std::fs::read(&path).unwrap_or_else(|error| {
-            panic!(
-                "`{}`: {error}; run `cargo xtask drivers --fixtures`",
-                path.display()
-            )
-        })
-    };
-    let code = read(format!("{name}.cwasm"));
-    let manifest = String::from_utf8(read(format!("{name}.manifest.toml"))).unwrap();
+    let path = bkhost_test_support::provided::compiled_fixture(name);
+    let code = std::fs::read(&path).unwrap();
+    let manifest = std::fs::read_to_string(path.with_extension("manifest.toml")).unwrap();
     let origin = Origin::File(format!("{name}.wasm").into());
     Catalog::new(HostEnvironment::default()).with_compiled(name, code, manifest, origin)
 }
