@@ -1,6 +1,7 @@
 //! A network with nothing in it but loopback, and mounts of its own.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -76,6 +77,8 @@ fn mounts(folder: &Path) -> String {
             .unwrap_or_else(|error| panic!("this test needs root: cannot make `{shared}`: {error}"));
         let private = folder.join(shared.rsplit('/').nth(1).unwrap_or_default());
         fs::create_dir_all(&private).unwrap();
+        // As they are on a machine that had a builder before.
+        fs::set_permissions(&private, fs::Permissions::from_mode(0o700)).unwrap();
         script.push_str(&format!("mount --bind {} {shared} &&", private.display()));
     }
     if Path::new(ENGINE).exists() {
