@@ -59,13 +59,14 @@ impl Namespace {
         }
     }
 
-    /// What to put before a program so that it runs inside. Not `ip netns exec`: that mounts `/sys` anew, and then no
-    /// step can run where control groups have version 1.
-    pub fn prefix(&self) -> Vec<String> {
-        let target = self.holder.pid().to_string();
-        ["nsenter", "--target", &target, "--net", "--mount", "--"]
-            .map(str::to_owned)
-            .into()
+    /// What to put before a program so that it runs inside, in `folder`. Not `ip netns exec`: that mounts `/sys` anew,
+    /// and then no step can run where control groups have version 1.
+    pub fn prefix(&self, folder: &Path) -> Vec<String> {
+        let (target, folder) = (self.holder.pid().to_string(), folder.display().to_string());
+        // Who enters other mounts stands at their root.
+        let stand = ["sh", "-c", "cd \"$0\" && exec \"$@\"", &folder];
+        let enter = ["nsenter", "--target", &target, "--net", "--mount", "--"];
+        enter.into_iter().chain(stand).map(str::to_owned).collect()
     }
 }
 
