@@ -21,13 +21,22 @@ pub(super) fn surroundings(environment: &HostEnvironment) -> Surroundings {
 
 /// The place of the node's daemon.
 pub(super) fn site(config: &NodeConfig, environment: &HostEnvironment) -> Site {
-    let owner = Owner::new(
-        &environment.store_dir,
-        &config.builder.to_lowercase(),
-        &config.node,
-    );
-    Site::new(surroundings(environment), owner, &environment.runtime_dir)
-        .with_host_program(own_program(&environment.executable))
+    Site::new(
+        surroundings(environment),
+        owner(config, environment),
+        &environment.runtime_dir,
+    )
+    .with_host_program(own_program(&environment.executable))
+}
+
+/// Whose daemon it is. A builder that no store holds is one and the same for all stores of the user: its state folder is,
+/// and a job that brings a store of its own must not be refused because another job's daemon still idles on it.
+fn owner(config: &NodeConfig, environment: &HostEnvironment) -> Owner {
+    let store = match config.storeless {
+        true => Path::new(""),
+        false => &environment.store_dir,
+    };
+    Owner::new(store, &config.builder.to_lowercase(), &config.node)
 }
 
 /// The state folder: what the option names, or the default of the node.
@@ -111,6 +120,24 @@ mod tests {
         for refused in ["relative", "/", "/srv/../etc"] {
             assert_eq!(named(Some(refused)), None, "{refused}");
         }
+    }
+
+    #[test]
+    fn only_a_builder_without_a_store_is_the_same_in_all_stores() {
+        let owner_in = |store: &str, storeless| {
+            let environment = HostEnvironment {
+                store_dir: store.into(),
+                ..environment()
+            };
+            let config = NodeConfig {
+                storeless,
+                ..config("b0")
+            };
+            owner(&config, &environment)
+        };
+        assert_eq!(owner_in("/a", true), owner_in("/b", true));
+        assert_ne!(owner_in("/a", false), owner_in("/b", false));
+        assert_ne!(owner_in("/a", true), owner_in("/a", false));
     }
 
     #[test]
