@@ -332,7 +332,10 @@ impl Solve<'_> {
         let Found { daemon, platforms } = found;
         let (abilities, capabilities) = tokio::join!(daemon.abilities(), daemon.client.capabilities());
         let abilities = abilities.map_err(failure::of_acquire)?;
-        let capabilities = capabilities.map_err(|error| failure::of_rpc(&error))?;
+        let capabilities = match capabilities {
+            Ok(capabilities) => capabilities,
+            Err(error) => return Err(failure::of_call(error, &daemon).await),
+        };
         let facts = NodeFacts {
             driver: &self.builder.driver,
             abilities: &abilities,
