@@ -11,9 +11,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo did not say where to write")?);
     let folder = match std::env::var_os("BKHOST_DRIVERS_DIR") {
         Some(folder) => PathBuf::from(folder),
-        None => target_folder(&out)?.join("drivers"),
+        None => {
+            let folder = target_folder(&out)?.join("drivers");
+            // A path that is missing counts as changed, so that everything would be compiled again each time.
+            std::fs::create_dir_all(&folder)?;
+            folder
+        }
     };
-    // The folder itself, so that new drivers are noticed; a missing one counts as changed each time, which is cheap.
+    // The folder itself, so that new drivers are noticed.
     println!("cargo::rerun-if-changed={}", folder.display());
     let drivers = find(&folder)?;
     std::fs::write(out.join("drivers.rs"), table(&drivers)?)?;

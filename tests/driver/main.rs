@@ -15,3 +15,5 @@ mod connections;
 mod fit;
 mod fixture;
 mod operations;
+mod process;
+mod shipped;

@@ -106,12 +106,7 @@ impl Shape {
 }
 
 fn wrong_track(source: &Source<'_>, shape: &Shape) -> DriverError {
-    let who = format!(
-        "Driver `{}` ({}){}",
-        source.name,
-        source.origin,
-        built_with(source)
-    );
+    let who = who(source);
     let supported = track::supported();
     let (message, hint) = match shape.driver_version() {
         None => (
@@ -148,10 +143,9 @@ fn missing_imports(
         missing.join(", ")
     };
     let message = format!(
-        "Driver `{}` ({}){} imports what this bkhost does not offer: {what}; this bkhost supports {}",
-        source.name,
-        source.origin,
-        built_with(source),
+        "{} speaks bkhost:driver@{} and imports what this bkhost does not offer: {what}; this bkhost supports {}",
+        who(source),
+        clean_line(shape.driver_version().unwrap_or_default(), SHOWN_TEXT),
         track::supported(),
     );
     let hint = if missing.is_empty() { REBUILD } else { UPDATE_HOST };
@@ -191,10 +185,15 @@ fn is_offered(runtime: &Runtime, interface: &str, item: &str, ty: &ComponentItem
     }
 }
 
-fn built_with(source: &Source<'_>) -> String {
+/// The driver with its file, and the SDK that it says it was built with.
+fn who(source: &Source<'_>) -> String {
+    let Source { name, origin, .. } = source;
     match &source.manifest.built_with.sdk {
-        Some(sdk) => format!(", built with {}", clean_line(sdk, SHOWN_TEXT)),
-        None => String::new(),
+        Some(sdk) => format!(
+            "Driver `{name}` ({origin}, built with {})",
+            clean_line(sdk, SHOWN_TEXT)
+        ),
+        None => format!("Driver `{name}` ({origin})"),
     }
 }
 

@@ -71,8 +71,6 @@ pub struct NodeConfig {
     /// Where the driver's key-value state of this node is kept; absent for a builder that is not stored yet, whose
     /// state then lives in memory.
     pub state_file: Option<PathBuf>,
-    /// Whether the builder is the user's own on this machine, whichever store is in use: no store holds it.
-    pub storeless: bool,
 }
 
 /// State of a node or an instance.

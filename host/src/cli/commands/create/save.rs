@@ -96,7 +96,6 @@ async fn complete(context: &Context<'_>, record: &BuilderRecord, node: &str) -> 
     };
     let mut config = builder.node_config(context, node);
     config.state_file = None;
-    config.storeless = false;
     let opened = context.drivers.open(&record.driver, config).await?;
     Ok(opened.endpoint().await?)
 }

@@ -19,24 +19,22 @@ pub(super) fn surroundings(environment: &HostEnvironment) -> Surroundings {
     }
 }
 
-/// The place of the node's daemon.
-pub(super) fn site(config: &NodeConfig, environment: &HostEnvironment) -> Site {
-    Site::new(
-        surroundings(environment),
-        owner(config, environment),
-        &environment.runtime_dir,
-    )
-    .with_host_program(own_program(&environment.executable))
-}
-
-/// Whose daemon it is. A builder that no store holds is one and the same for all stores of the user: its state folder is,
-/// and a job that brings a store of its own must not be refused because another job's daemon still idles on it.
-fn owner(config: &NodeConfig, environment: &HostEnvironment) -> Owner {
-    let store = match config.storeless {
-        true => Path::new(""),
-        false => &environment.store_dir,
+/// The place of the node's daemon. It goes with the daemon's state folder: the value of the first of `options` that is
+/// given, or the default of the node.
+pub(super) fn site(config: &NodeConfig, environment: &HostEnvironment, options: &[String]) -> Answer<Site> {
+    let mut given = options
+        .iter()
+        .filter_map(|name| Some((name, config.options.get(name)?)));
+    let state = match given.find(|(_, value)| !value.is_empty()) {
+        Some((name, value)) => state(Some(value), name, config, environment)?,
+        None => default_state(config, environment)?,
     };
-    Owner::new(store, &config.builder.to_lowercase(), &config.node)
+    let site = Site::new(
+        surroundings(environment),
+        Owner::of(&state),
+        &environment.runtime_dir,
+    );
+    Ok(site.with_host_program(own_program(&environment.executable)))
 }
 
 /// The state folder: what the option names, or the default of the node.
@@ -120,24 +118,6 @@ mod tests {
         for refused in ["relative", "/", "/srv/../etc"] {
             assert_eq!(named(Some(refused)), None, "{refused}");
         }
-    }
-
-    #[test]
-    fn only_a_builder_without_a_store_is_the_same_in_all_stores() {
-        let owner_in = |store: &str, storeless| {
-            let environment = HostEnvironment {
-                store_dir: store.into(),
-                ..environment()
-            };
-            let config = NodeConfig {
-                storeless,
-                ..config("b0")
-            };
-            owner(&config, &environment)
-        };
-        assert_eq!(owner_in("/a", true), owner_in("/b", true));
-        assert_ne!(owner_in("/a", false), owner_in("/b", false));
-        assert_ne!(owner_in("/a", true), owner_in("/a", false));
     }
 
     #[test]
