@@ -1,7 +1,7 @@
 //! `bkhost build`: from the command line to the result, with one display for all of it.
 
-mod daemons;
-mod failure;
+pub(super) mod daemons;
+pub(super) mod failure;
 mod record;
 
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ use crate::progress::event::{Sink, Warning};
 use crate::progress::{self, Mode, Settings, Summary};
 use crate::store::Store;
 use crate::ui::Ui;
-use daemons::Found;
+use daemons::{Found, Goal};
 use record::Record;
 
 /// The builder that a build goes to, with its nodes as drivers are told of them.
@@ -91,7 +91,7 @@ pub async fn run(context: &Context<'_>, args: BuildArgs) -> Result<()> {
 }
 
 impl ChosenBuilder {
-    fn of(context: &Context<'_>, choice: Choice) -> Result<Self> {
+    pub(super) fn of(context: &Context<'_>, choice: Choice) -> Result<Self> {
         let Choice { builder, note } = choice;
         status::check_loadable(context, &builder)?;
         for warning in &builder.warnings {
@@ -212,8 +212,17 @@ async fn build(ground: &Ground<'_>, builder: &ChosenBuilder, typed: TypedBuild, 
     let record = Record::new(ground, builder);
     record.stamp();
     warn_of_nothing(ground, builder, &request)?;
+    let goal = Goal {
+        drivers: ground.drivers,
+        ui: ground.ui,
+        cancel: &ground.cancel,
+        sink: &sink,
+        platforms: &request.platforms,
+        affinity: request.affinity(&ground.environment.folder),
+        purpose: "build",
+    };
     let (found, source_control) = tokio::join!(
-        daemons::find(ground, builder, &request, &sink),
+        daemons::find(&goal, builder),
         source_control(ground, &request, &inputs)
     );
     let found = found?;

@@ -6,7 +6,6 @@ mod save;
 
 use crate::cli::args::Timeout;
 use crate::cli::builders::{Builder, Origin};
-use crate::cli::display::Display;
 use crate::cli::settings::Context;
 use crate::cli::{boot, print, status};
 use crate::error::{CommandError, Result};
@@ -90,10 +89,7 @@ pub async fn run(context: &Context<'_>, args: Args) -> Result<()> {
         self::select(context, &saved).await?;
     }
     if bootstrap {
-        let display = Display::lines(context.ui);
-        let booted = boot::boot_missing(context, &report, &display.sink()).await;
-        display.end().await;
-        booted?;
+        boot::boot_missing(context, &report).await?;
     }
     print(context.ui, format!("{}\n", saved.record.name))
 }
