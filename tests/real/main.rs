@@ -15,6 +15,7 @@ mod client;
 mod command;
 mod files;
 mod loss;
+mod process_driver;
 mod solve;
 
 #[path = "../cli/sealed.rs"]

@@ -51,20 +51,29 @@ pub async fn run(context: &Context<'_>, args: &Args) -> Result<()> {
         .filter(|node| args.node.as_ref().is_none_or(|name| *name == node.name))
         .collect();
     if let (Some(name), true) = (&args.node, nodes.is_empty()) {
-        return Err(CommandError::user(format!(
-            "node {name:?} not found for {}",
-            builder.name()
-        )));
+        let known = names(builder.record.nodes());
+        return Err(
+            CommandError::user(format!("node {name:?} not found for {}", builder.name()))
+                .with_hint(format!("It has {known}")),
+        );
     }
     if args.follow && nodes.len() > 1 {
-        let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
-        return Err(CommandError::user("Only one node can be followed at a time")
-            .with_hint(format!("Choose one with `--node`: {}", names.join(", "))));
+        return Err(
+            CommandError::user("Only one node can be followed at a time").with_hint(format!(
+                "Choose one with `--node`: {}",
+                names(nodes.iter().copied())
+            )),
+        );
     }
     for node in &nodes {
         show_node(context, args, &builder, node, nodes.len() > 1).await?;
     }
     Ok(())
+}
+
+fn names<'a>(nodes: impl IntoIterator<Item = &'a NodeRecord>) -> String {
+    let names: Vec<&str> = nodes.into_iter().map(|node| node.name.as_str()).collect();
+    names.join(", ")
 }
 
 async fn show_node(
