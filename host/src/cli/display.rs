@@ -4,11 +4,13 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::task::JoinHandle;
 
+use super::env_vars::Environment;
 use super::settings::Context;
 use crate::error::{CommandError, Result};
 use crate::progress::event::Sink;
 use crate::progress::mux::Mux;
-use crate::progress::{self, Environment, Mode, Settings, Summary};
+use crate::progress::{self, Mode, Settings, Summary};
+use crate::ui::Ui;
 
 /// A running display. Lanes that were handed out must be dropped before it can end.
 pub struct Display {
@@ -28,9 +30,9 @@ struct Lanes {
 /// # Errors
 ///
 /// `tty` without a terminal, or a `BUILDKIT_PROGRESS` that is no mode.
-pub fn settings(context: &Context<'_>, mode: Mode) -> Result<Settings> {
-    let get = |name: &str| context.environment.variables().get(name).cloned();
-    let environment = Environment {
+pub fn settings(environment: &Environment, ui: &Ui, mode: Mode) -> Result<Settings> {
+    let get = |name: &str| environment.variables().get(name).cloned();
+    let environment = progress::Environment {
         mode: get("BUILDKIT_PROGRESS"),
         no_colour: get("NO_COLOR"),
         colours: get("BUILDKIT_COLORS"),
@@ -38,8 +40,7 @@ pub fn settings(context: &Context<'_>, mode: Mode) -> Result<Settings> {
         display_rate: get("TTY_DISPLAY_RATE"),
         no_truncation: get("PROGRESS_NO_TRUNC"),
     };
-    Settings::new(mode, &environment, context.ui.is_terminal())
-        .map_err(|error| CommandError::user(error.to_string()))
+    Settings::new(mode, &environment, ui.is_terminal()).map_err(|error| CommandError::user(error.to_string()))
 }
 
 impl Display {
@@ -49,19 +50,14 @@ impl Display {
     ///
     /// As [`settings`].
     pub fn of_steps(context: &Context<'_>, heading: &'static str, label: &str) -> Result<Self> {
-        let settings = settings(context, Mode::Auto)?.with_heading(heading);
-        Ok(Self::begin(context, settings, None, label))
+        let settings = settings(context.environment, context.ui, Mode::Auto)?.with_heading(heading);
+        Ok(Self::begin(context.ui, settings, None, label))
     }
 
     /// Starts a display that begins with `description` where the mode has such a line.
-    pub fn begin(
-        context: &Context<'_>,
-        settings: Settings,
-        description: Option<String>,
-        label: &str,
-    ) -> Self {
+    pub fn begin(ui: &Ui, settings: Settings, description: Option<String>, label: &str) -> Self {
         let (sink, updates) = Sink::channel();
-        let (ui, label) = (context.ui.clone(), label.to_owned());
+        let (ui, label) = (ui.clone(), label.to_owned());
         let task = async move { progress::drive(&settings, &ui, description, &label, updates).await };
         Self {
             sink,
@@ -81,14 +77,14 @@ impl Display {
         sink
     }
 
-    /// Waits until everything is shown.
-    pub async fn end(self) {
+    /// Waits until everything is shown, and gives what is left to tell.
+    pub async fn end(self) -> Summary {
         let lanes = self.lanes.into_inner().unwrap_or_else(PoisonError::into_inner);
         drop(self.sink);
         for task in lanes.tasks {
             // A panic of the display is no reason to fail the command.
             let _ = task.await;
         }
-        let _ = self.task.await;
+        self.task.await.unwrap_or_default()
     }
 }

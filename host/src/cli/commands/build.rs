@@ -6,7 +6,7 @@ mod record;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{IsTerminal, Read};
+use std::io::Read;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use super::super::env_vars::Environment;
 use super::super::settings::{Choice, Context, resolve_builder};
 use super::super::status;
 use crate::acquire::Daemon;
-use crate::buildkit::spec::{RegistryCredentials, SolveSpec, Solved};
+use crate::buildkit::spec::{RegistryCredentials, SolveSpec, Solved, StandardOutput};
 use crate::driver::node::{Cancel, Drivers, NodeConfig};
 use crate::error::{CommandError, Result};
 use crate::git;
@@ -84,7 +84,7 @@ pub async fn run(context: &Context<'_>, args: BuildArgs) -> Result<()> {
             .key()
             .map(|host| context.docker.proxy_variables(&host))
             .unwrap_or_default(),
-        stdout_is_terminal: std::io::stdout().is_terminal(),
+        stdout_is_terminal: context.ui.out_is_terminal(),
         cancel: context.cancel.clone(),
     };
     run_on(&ground, &builder, args).await
@@ -364,6 +364,7 @@ impl Solve<'_> {
             source_control,
             facts,
             registry,
+            StandardOutput::new(self.ground.ui.out_writer()),
         )?)
     }
 

@@ -4,6 +4,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::build::ChosenBuilder;
 use super::build::daemons::{self, Goal};
+use crate::cli::build::value::ValueError;
 use crate::cli::display::{self, Display};
 use crate::cli::env_vars::DOCKER_DEFAULT_PLATFORM;
 use crate::cli::settings::{Context, resolve_builder};
@@ -14,6 +15,7 @@ use crate::platform::{self, Platform};
 use crate::progress::Mode;
 use crate::progress::event::Sink;
 use crate::progress::step::Step;
+use crate::ui::own_streams;
 
 /// Arguments of `dial-stdio`.
 #[derive(Debug, clap::Args)]
@@ -41,7 +43,7 @@ pub async fn run(context: &Context<'_>, args: &Args) -> Result<()> {
         .progress
         .parse()
         .map_err(|error: crate::progress::ModeError| CommandError::user(error.to_string()))?;
-    let settings = display::settings(context, mode)?;
+    let settings = display::settings(context.environment, context.ui, mode)?;
     let choice = resolve_builder(context, None).await?;
     let label = choice.builder.label();
     let builder = ChosenBuilder::of(context, choice)?;
@@ -50,16 +52,11 @@ pub async fn run(context: &Context<'_>, args: &Args) -> Result<()> {
     }
     context.store.touch(&builder.name)?;
     let description = format!("builder: {}", builder.name);
-    let display = Display::begin(context, settings, Some(description), &label);
+    let display = Display::begin(context.ui, settings, Some(description), &label);
     let connected = connect(context, &builder, &platforms, &display.lane(None)).await;
     display.end().await;
-    forward(
-        connected?,
-        tokio::io::stdin(),
-        tokio::io::stdout(),
-        &context.cancel,
-    )
-    .await
+    let (input, output) = own_streams();
+    forward(connected?, input, output, &context.cancel).await
 }
 
 fn wanted_platforms(context: &Context<'_>, args: &Args) -> Result<Vec<Platform>> {
@@ -70,8 +67,11 @@ fn wanted_platforms(context: &Context<'_>, args: &Args) -> Result<Vec<Platform>>
     let Some(text) = text.filter(|text| !text.is_empty()) else {
         return Ok(Vec::new());
     };
-    platform::parse_list(&[text])
-        .map_err(|error| CommandError::user(format!("invalid platform {text:?}: {error}")))
+    platform::parse_list(&[text]).map_err(|error| {
+        ValueError::from(error)
+            .within(&format!("invalid platform {text:?}"))
+            .into()
+    })
 }
 
 async fn connect(
