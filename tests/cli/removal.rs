@@ -130,10 +130,18 @@ fn stop_stops_and_shows_what_it_would_do() {
 fn steps_are_shown_as_the_user_wants_them() {
     let (sealed, drivers) = (Sealed::new(), Scripted::default());
     sealed.run(&drivers, "create --name ci tcp://a:1/down").ok();
-    sealed.run(&drivers, "create --append --name ci tcp://b:1/down").ok();
+    sealed
+        .run(&drivers, "create --append --name ci tcp://b:1/down")
+        .ok();
     let booted = sealed.run(&drivers, "inspect --bootstrap ci");
-    assert!(booted.err.contains("[ci0 internal] booting buildkit\n"), "{booted:?}");
-    assert!(booted.err.contains("[ci1 internal] booting buildkit\n"), "{booted:?}");
+    assert!(
+        booted.err.contains("[ci0 internal] booting buildkit\n"),
+        "{booted:?}"
+    );
+    assert!(
+        booted.err.contains("[ci1 internal] booting buildkit\n"),
+        "{booted:?}"
+    );
 
     let sealed = sealed.with("BUILDKIT_PROGRESS", "quiet");
     let booted = sealed.run(&drivers, "inspect --bootstrap ci");

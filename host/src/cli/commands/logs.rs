@@ -22,7 +22,7 @@ pub struct Args {
     #[arg(short, long)]
     follow: bool,
     /// Show only this many of the last lines
-    #[arg(short = 'n', long, value_name = "LINES")]
+    #[arg(short = 'n', long, value_name = "LINES", value_parser = lines)]
     tail: Option<u64>,
     /// Show only this node
     #[arg(long, value_name = "NODE")]
@@ -33,6 +33,11 @@ pub struct Args {
     /// The builder (default: the selected one)
     #[arg(value_name = "NAME")]
     name: Option<String>,
+}
+
+fn lines(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| "must be a number of lines, 0 or more".to_owned())
 }
 
 /// Longest wait for the first byte of a log.

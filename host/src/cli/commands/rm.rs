@@ -3,7 +3,7 @@
 use crate::cli::args::Timeout;
 use crate::cli::builders::{self, Builder, Origin};
 use crate::cli::display::Display;
-use crate::cli::settings::{Context, resolve_builder};
+use crate::cli::settings::{Context, resolve_builder, unknown_builder};
 use crate::cli::status::{self, BuilderReport};
 use crate::driver::node::Removal;
 use crate::error::{CommandError, Result};
@@ -104,7 +104,7 @@ async fn remove_named(context: &Context<'_>, args: &Args, name: &str, display: &
         return forget(context, name).await;
     }
     let Some(builder) = builders::find(context, name).await? else {
-        return Err(CommandError::user(format!("no builder {name:?} found")));
+        return Err(unknown_builder(context, name));
     };
     if builder.origin == Origin::Context {
         return Err(CommandError::user(format!(
