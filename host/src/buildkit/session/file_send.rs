@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::chain_text;
 use super::fsutil::receive::{Leftovers, OUTSTANDING, receive_tree};
-use crate::buildkit::spec::ExportTarget;
+use crate::buildkit::spec::{ExportTarget, StandardOutput};
 
 /// Pieces of up to 3 MiB waiting for the disk.
 const PENDING_PIECES: usize = 4;
@@ -27,12 +27,13 @@ const PENDING_PACKETS: usize = 128;
 #[derive(Debug)]
 pub struct ExportTargets {
     targets: Vec<ExportTarget>,
+    output: StandardOutput,
 }
 
 impl ExportTargets {
-    /// Targets by position of their exporter.
-    pub fn new(targets: Vec<ExportTarget>) -> Self {
-        Self { targets }
+    /// Targets by position of their exporter, and what stands for standard output.
+    pub fn new(targets: Vec<ExportTarget>, output: StandardOutput) -> Self {
+        Self { targets, output }
     }
 
     /// The exporter the daemon names; old daemons name none and have one exporter.
@@ -72,7 +73,7 @@ impl FileSend for ExportTargets {
                 Ok(Response::new(receive_folder(path, leftovers, incoming)))
             }
             ExportTarget::File(path) => receive_bytes(Output::File(path), incoming).await,
-            ExportTarget::Stdout => receive_bytes(Output::Stdout, incoming).await,
+            ExportTarget::Stdout => receive_bytes(Output::Standard(self.output.clone()), incoming).await,
             ExportTarget::None | ExportTarget::Layout(_) => Err(Status::invalid_argument(
                 "this exporter has no file on the client",
             )),
@@ -132,7 +133,7 @@ async fn forward_packets(mut incoming: Streaming<Frame>, forward: mpsc::Sender<P
 
 enum Output {
     File(PathBuf),
-    Stdout,
+    Standard(StandardOutput),
 }
 
 /// Takes one file in and answers once it is flushed and has its name.
@@ -197,7 +198,7 @@ enum Sink {
 impl Sink {
     fn open(output: &Output) -> io::Result<Self> {
         let path = match output {
-            Output::Stdout => return Ok(Self::Direct(Box::new(io::stdout()))),
+            Output::Standard(output) => return Ok(Self::Direct(Box::new(output.clone()))),
             Output::File(path) => path,
         };
         if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
@@ -288,8 +289,42 @@ mod tests {
     }
 
     #[test]
+    fn standard_output_is_what_the_program_says_it_is() {
+        let (written, kept) = (SharedBuffer::default(), SharedBuffer::default());
+        let output = StandardOutput::new(written.clone());
+        write(
+            &Output::Standard(output),
+            vec![Piece::Data("a".into()), Piece::Data("b".into()), Piece::End],
+        )
+        .unwrap();
+        assert_eq!(*written.0.lock().unwrap(), b"ab");
+        let cut = write(
+            &Output::Standard(StandardOutput::new(kept.clone())),
+            vec![Piece::Data("half".into())],
+        );
+        assert_eq!(cut.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(*kept.0.lock().unwrap(), b"half");
+    }
+
+    #[derive(Clone, Default)]
+    struct SharedBuffer(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl Write for SharedBuffer {
+        fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(data)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
     fn exporters_are_found_by_position() {
-        let targets = ExportTargets::new(vec![ExportTarget::None, ExportTarget::Stdout]);
+        let targets = ExportTargets::new(
+            vec![ExportTarget::None, ExportTarget::Stdout],
+            StandardOutput::default(),
+        );
         let mut metadata = MetadataMap::new();
         assert_eq!(targets.target(&metadata).unwrap(), &ExportTarget::None);
         metadata.insert("buildkit-attachable-exporter-id", "1".parse().unwrap());

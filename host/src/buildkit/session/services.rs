@@ -66,7 +66,7 @@ impl Services {
             .collect();
         if targets.iter().any(takes_files) {
             self.add(
-                FileSendServer::new(ExportTargets::new(targets))
+                FileSendServer::new(ExportTargets::new(targets, spec.session.output.clone()))
                     .max_decoding_message_size(MESSAGE_LIMIT)
                     .max_encoding_message_size(MESSAGE_LIMIT),
                 &["DiffCopy"],

@@ -1,6 +1,8 @@
 use super::*;
 use crate::buildkit::fake::Daemon;
-use crate::buildkit::spec::{Credential, RegistryCredentials, Secret, SessionSpec, random_id};
+use crate::buildkit::spec::{
+    Credential, RegistryCredentials, Secret, SessionSpec, StandardOutput, random_id,
+};
 use crate::connect::fake;
 use bkhost_proto::gateway;
 use bkhost_proto::rpc;
@@ -39,6 +41,7 @@ fn spec() -> SolveSpec {
             registry: Arc::new(Nobody),
             layouts: BTreeMap::new(),
             upload: None,
+            output: StandardOutput::default(),
         },
     }
 }
