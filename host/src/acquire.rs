@@ -11,6 +11,7 @@ use crate::buildkit::client::Client;
 use crate::buildkit::error::RpcError;
 use crate::buildkit::worker::Worker;
 use crate::connect::backoff::Backoff;
+use crate::connect::channel::HELPER_GRACE;
 use crate::connect::error::ConnectError;
 use crate::connect::liveness::Lost;
 use crate::driver::node::{
@@ -347,13 +348,17 @@ impl Daemon {
 
     /// Asks the driver why the connection was lost; `None` when it cannot tell.
     pub async fn diagnose(&self, lost: &Lost) -> Option<Finding> {
+        let (exit_status, stderr_tail) = match self.client.channel().last_words() {
+            Some(words) => (words.ended_within(HELPER_GRACE).await, words.stderr()),
+            None => (None, String::new()),
+        };
         let loss = Loss {
             instance: self.instance.clone(),
             opened: self.opened,
             lost: SystemTime::now(),
             how: lost.word().to_owned(),
-            exit_status: None,
-            stderr_tail: String::new(),
+            exit_status,
+            stderr_tail,
             request: DialRequest {
                 sink: Sink::discard(),
                 deadline: Some(Instant::now() + DIAGNOSIS_LIMIT),
