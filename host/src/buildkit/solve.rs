@@ -102,8 +102,12 @@ async fn finish(
             Ok(solved)
         }
         Ending::Failed(error) => {
+            let failure = session.failure_behind(&error.message);
             close(session, progress, cancel).await;
-            Err(SolveError::Failed(error))
+            Err(match failure {
+                Some(failure) => SolveError::Session { failure, error },
+                None => SolveError::Failed(error),
+            })
         }
     }
 }

@@ -12,9 +12,9 @@ use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataMap;
-use tonic::{Request, Response, Status, Streaming, async_trait};
+use tonic::{Code, Request, Response, Status, Streaming, async_trait};
 
-use super::chain_text;
+use super::failure::Failures;
 use super::fsutil::receive::{Leftovers, OUTSTANDING, receive_tree};
 use crate::buildkit::spec::ExportTarget;
 
@@ -27,12 +27,13 @@ const PENDING_PACKETS: usize = 128;
 #[derive(Debug)]
 pub struct ExportTargets {
     targets: Vec<ExportTarget>,
+    failures: Failures,
 }
 
 impl ExportTargets {
-    /// Targets by position of their exporter.
-    pub fn new(targets: Vec<ExportTarget>) -> Self {
-        Self { targets }
+    /// Targets by position of their exporter. What cannot be written is kept in `failures`.
+    pub(super) fn new(targets: Vec<ExportTarget>, failures: Failures) -> Self {
+        Self { targets, failures }
     }
 
     /// The exporter the daemon names; old daemons name none and have one exporter.
@@ -59,6 +60,7 @@ impl FileSend for ExportTargets {
             .metadata()
             .contains_key("buildkit-exporter-multi-platform");
         let incoming = request.into_inner();
+        let failures = self.failures.clone();
         match target {
             ExportTarget::Folder { delete: true, .. } if !multi_platform => Err(Status::failed_precondition(
                 "local exporter mode=delete requires a BuildKit daemon with multi-platform local export support",
@@ -69,10 +71,10 @@ impl FileSend for ExportTargets {
                 } else {
                     Leftovers::Keep
                 };
-                Ok(Response::new(receive_folder(path, leftovers, incoming)))
+                Ok(Response::new(receive_folder(path, leftovers, incoming, failures)))
             }
-            ExportTarget::File(path) => receive_bytes(Output::File(path), incoming).await,
-            ExportTarget::Stdout => receive_bytes(Output::Stdout, incoming).await,
+            ExportTarget::File(path) => receive_bytes(Output::File(path), incoming, &failures).await,
+            ExportTarget::Stdout => receive_bytes(Output::Stdout, incoming, &failures).await,
             ExportTarget::None | ExportTarget::Layout(_) => Err(Status::invalid_argument(
                 "this exporter has no file on the client",
             )),
@@ -81,7 +83,12 @@ impl FileSend for ExportTargets {
 }
 
 /// Takes a tree in; what comes out are the requests to the daemon, then its end.
-fn receive_folder(path: PathBuf, leftovers: Leftovers, incoming: Streaming<Frame>) -> FrameStream {
+fn receive_folder(
+    path: PathBuf,
+    leftovers: Leftovers,
+    incoming: Streaming<Frame>,
+    failures: Failures,
+) -> FrameStream {
     let (forward, mut packets) = mpsc::channel::<Packet>(PENDING_PACKETS);
     let (outgoing, requests) = mpsc::channel::<Packet>(OUTSTANDING + 2);
     let (ended, end) = tokio::sync::oneshot::channel();
@@ -98,7 +105,7 @@ fn receive_folder(path: PathBuf, leftovers: Leftovers, incoming: Streaming<Frame
         match end.await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(Err(
-                transport.unwrap_or_else(|| Status::unknown(chain_text(&error)))
+                transport.unwrap_or_else(|| failures.status(Code::Unknown, &error))
             )),
             Err(_) => Some(Err(Status::internal("writing the export ended without a result"))),
         }
@@ -134,6 +141,7 @@ enum Output {
 async fn receive_bytes(
     output: Output,
     mut incoming: Streaming<Frame>,
+    failures: &Failures,
 ) -> Result<Response<FrameStream>, Status> {
     let (pieces, pending) = mpsc::channel::<Piece>(PENDING_PIECES);
     let writer = tokio::task::spawn_blocking(move || write_pieces(&output, pending));
@@ -150,7 +158,7 @@ async fn receive_bytes(
     let written = writer
         .await
         .map_err(|error| Status::internal(error.to_string()))?;
-    written.map_err(|error| Status::unknown(chain_text(&error)))?;
+    written.map_err(|error| failures.status(Code::Unknown, &error))?;
     Ok(Response::new(Box::pin(futures::stream::empty())))
 }
 
@@ -284,7 +292,10 @@ mod tests {
 
     #[test]
     fn exporters_are_found_by_position() {
-        let targets = ExportTargets::new(vec![ExportTarget::None, ExportTarget::Stdout]);
+        let targets = ExportTargets::new(
+            vec![ExportTarget::None, ExportTarget::Stdout],
+            Failures::default(),
+        );
         let mut metadata = MetadataMap::new();
         assert_eq!(targets.target(&metadata).unwrap(), &ExportTarget::None);
         metadata.insert("buildkit-attachable-exporter-id", "1".parse().unwrap());
