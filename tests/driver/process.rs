@@ -21,7 +21,6 @@ fn catalog(base: &Path) -> Catalog {
     let folders = std::iter::once(engines).chain(std::env::split_paths(&path));
     let environment = HostEnvironment {
         executable: env!("CARGO_BIN_EXE_bkhost").into(),
-        store_dir: base.join("store"),
         runtime_dir: base.join("run"),
         cache_dir: base.join("cache"),
         data_dir: base.join("data"),

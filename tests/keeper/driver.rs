@@ -72,7 +72,6 @@ fn environment(dir: &Path) -> HostEnvironment {
     let engines = Variables::of_process().cache_folder().unwrap().join("engines");
     HostEnvironment {
         executable: env!("CARGO_BIN_EXE_bkhost").into(),
-        store_dir: dir.join("store"),
         runtime_dir: dir.join("run"),
         data_dir: dir.join("data"),
         // Programs of our own lie in `bin` there.

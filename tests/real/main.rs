@@ -16,6 +16,7 @@ mod build;
 mod buildx_store;
 mod client;
 mod command;
+mod commands;
 mod failures;
 mod files;
 mod harness;

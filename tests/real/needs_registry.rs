@@ -1,7 +1,9 @@
 //! Images and caches in a real registry.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bkhost_test_support::daemon::Daemon;
-use bkhost_test_support::registry::Registry;
+use bkhost_test_support::registry::{PASSWORD, Registry, USER};
 use bkhost_test_support::source::{bare, with_base};
 use serde_json::Value;
 use std::sync::Arc;
@@ -127,4 +129,26 @@ fn a_push_that_is_refused_says_why() {
     let flags = ["--push", "-t", &format!("127.0.0.1:{port}/app:1")];
     let failed = remote.build(&folder).args(flags).run().fails(1);
     failed.says("failed to push").says("connection refused");
+}
+
+#[test]
+fn credentials_of_the_docker_configuration_are_used_and_missing_ones_are_told() {
+    let (remote, registry) = (Remote::new(), Registry::start_with_password());
+    let folder = bare(&remote.context, "source", SOURCE);
+    let image = registry.reference("app:1");
+    let flags = ["--push", "-t", &image];
+    let refused = remote.build(&folder).args(flags).run().fails(1);
+    refused.says("401 Unauthorized");
+    let host = registry.reference("");
+    let words = STANDARD.encode(format!("{USER}:{PASSWORD}"));
+    let settings = serde_json::json!({"auths": {host.trim_end_matches('/'): {"auth": words}}});
+    let file = remote.context.home().join(".docker/config.json");
+    std::fs::write(file, settings.to_string()).unwrap();
+    remote
+        .build(&folder)
+        .args(flags)
+        .run()
+        .succeeds()
+        .says("pushing manifest")
+        .says_no(PASSWORD);
 }

@@ -158,6 +158,11 @@ impl Grants {
         Ok(value.filter(|value| !value.is_empty()))
     }
 
+    /// Options that may name the folder of the daemon's state.
+    pub fn folder_options(&self) -> &[String] {
+        &self.wanted.processes.folder_options
+    }
+
     /// The value of an option that may name the folder of the daemon's state; absent when it was not given or is
     /// empty.
     pub fn folder_option(&self, option: &str) -> Result<Option<&str>, Denied> {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -152,6 +154,20 @@ impl Call {
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
             took: start.elapsed(),
         }
+    }
+
+    /// Starts it with a connection as its standard input and output. The caller waits for it, or kills it.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started.
+    pub fn on_connection(mut self, connection: UnixStream) -> Child {
+        let other = connection.try_clone().unwrap();
+        self.command
+            .stdin(OwnedFd::from(connection))
+            .stdout(OwnedFd::from(other))
+            .stderr(Stdio::null());
+        self.spawn()
     }
 
     /// Starts it on a terminal of this size.

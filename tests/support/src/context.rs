@@ -79,7 +79,7 @@ impl TestContext {
 
     /// Runs everything in other namespaces from now on.
     pub fn inside(mut self, namespace: &Namespace) -> Self {
-        self.prefix = namespace.prefix();
+        self.prefix = namespace.prefix(&self.work());
         self
     }
 

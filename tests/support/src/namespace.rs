@@ -1,6 +1,7 @@
 //! A network with nothing in it but loopback, and mounts of its own.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -58,13 +59,14 @@ impl Namespace {
         }
     }
 
-    /// What to put before a program so that it runs inside. Not `ip netns exec`: that mounts `/sys` anew, and then no
-    /// step can run where control groups have version 1.
-    pub fn prefix(&self) -> Vec<String> {
-        let target = self.holder.pid().to_string();
-        ["nsenter", "--target", &target, "--net", "--mount", "--"]
-            .map(str::to_owned)
-            .into()
+    /// What to put before a program so that it runs inside, in `folder`. Not `ip netns exec`: that mounts `/sys` anew,
+    /// and then no step can run where control groups have version 1.
+    pub fn prefix(&self, folder: &Path) -> Vec<String> {
+        let (target, folder) = (self.holder.pid().to_string(), folder.display().to_string());
+        // Who enters other mounts stands at their root.
+        let stand = ["sh", "-c", "cd \"$0\" && exec \"$@\"", &folder];
+        let enter = ["nsenter", "--target", &target, "--net", "--mount", "--"];
+        enter.into_iter().chain(stand).map(str::to_owned).collect()
     }
 }
 
@@ -76,6 +78,8 @@ fn mounts(folder: &Path) -> String {
             .unwrap_or_else(|error| panic!("this test needs root: cannot make `{shared}`: {error}"));
         let private = folder.join(shared.rsplit('/').nth(1).unwrap_or_default());
         fs::create_dir_all(&private).unwrap();
+        // As they are on a machine that had a builder before.
+        fs::set_permissions(&private, fs::Permissions::from_mode(0o700)).unwrap();
         script.push_str(&format!("mount --bind {} {shared} &&", private.display()));
     }
     if Path::new(ENGINE).exists() {

@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -10,6 +11,13 @@ use serde_json::Value;
 use crate::provided::program;
 use crate::server::{Server, free_port, listens};
 use crate::space;
+
+/// Who may use a registry with a password.
+pub const USER: &str = "builder";
+/// That password.
+pub const PASSWORD: &str = "opensesame";
+/// Its bcrypt hash, the only kind that the registry takes.
+const PASSWORD_HASH: &str = "$2b$05$abcdefghijklmnopqrstuuQbLfdQZSxZ9gjhA5V9o8Tyc6aQRO0Qi";
 
 const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
                       application/vnd.docker.distribution.manifest.v2+json, application/octet-stream";
@@ -31,16 +39,37 @@ pub struct Answer {
 }
 
 impl Registry {
-    /// Starts one that speaks plain HTTP.
+    /// Starts one that speaks plain HTTP and serves everybody.
     ///
     /// # Panics
     ///
     /// When it does not start, with its log.
     pub fn start() -> Self {
+        Self::start_with(|_| String::new())
+    }
+
+    /// Starts one that serves only [`USER`] with [`PASSWORD`].
+    ///
+    /// # Panics
+    ///
+    /// When it does not start, with its log.
+    pub fn start_with_password() -> Self {
+        Self::start_with(|folder| {
+            let file = folder.join("htpasswd");
+            std::fs::write(&file, format!("{USER}:{PASSWORD_HASH}\n")).unwrap();
+            format!(
+                "auth:\n  htpasswd:\n    realm: tests\n    path: {}\n",
+                file.display()
+            )
+        })
+    }
+
+    fn start_with(more: impl FnOnce(&Path) -> String) -> Self {
         let folder = space::folder("bkr");
         let port = free_port();
+        let more = more(folder.path());
         let settings = format!(
-            "version: 0.1\nlog:\n  level: warn\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n",
+            "version: 0.1\nlog:\n  level: warn\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n{more}",
             folder.path().join("data").display()
         );
         let file = folder.path().join("registry.yml");

@@ -115,10 +115,16 @@ fn receive_folder(
 
 /// Gives the failure of the transport, if it failed.
 async fn forward_packets(mut incoming: Streaming<Frame>, forward: mpsc::Sender<Packet>) -> Option<Status> {
-    while let Some(received) = incoming.next().await {
+    loop {
+        let received = tokio::select! {
+            // The writer gave up. The daemon may have nothing to send until it is asked, or told so.
+            () = forward.closed() => return None,
+            received = incoming.next() => received,
+        };
         let frame = match received {
-            Ok(frame) => frame,
-            Err(status) => return Some(status),
+            Some(Ok(frame)) => frame,
+            Some(Err(status)) => return Some(status),
+            None => return None,
         };
         let Ok(packet) = frame.unpack::<Packet>() else {
             return Some(Status::invalid_argument(
@@ -129,7 +135,6 @@ async fn forward_packets(mut incoming: Streaming<Frame>, forward: mpsc::Sender<P
             return None;
         }
     }
-    None
 }
 
 enum Output {

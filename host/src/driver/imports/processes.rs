@@ -59,7 +59,8 @@ impl View<'_> {
     /// The place of the node's daemon; `call` is what a refusal names.
     fn site(&self, call: &str) -> Answer<Site> {
         self.call.grants.processes(call)?;
-        Ok(folders::site(&self.call.config, &self.call.environment))
+        let options = self.call.grants.folder_options();
+        folders::site(&self.call.config, &self.call.environment, options)
     }
 
     /// A daemon as a handle; its socket may be opened from now on.
