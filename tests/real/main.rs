@@ -33,6 +33,7 @@ mod outputs;
 mod process;
 mod remote;
 mod shown;
+mod process_driver;
 mod solve;
 
 #[path = "../cli/scripted.rs"]

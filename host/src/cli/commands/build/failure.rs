@@ -57,7 +57,10 @@ pub async fn of_solve(error: SolveError, daemon: &Daemon) -> CommandError {
         SolveError::Cancelled => ErrorKind::Cancelled,
         _ => ErrorKind::Build,
     };
-    let command = CommandError::new(kind, text(&error)).with_exit_code(error.exit_code());
+    let mut command = CommandError::new(kind, text(&error)).with_exit_code(error.exit_code());
+    if let Some(hint) = error.hint() {
+        command = command.with_hint(hint);
+    }
     error
         .details()
         .iter()
