@@ -95,7 +95,12 @@ impl Host for View<'_> {
 
     async fn runtime_folder(&mut self) -> Answer<String> {
         let site = self.site("runtime-folder")?;
-        let folder = site.create_folder().map_err(failure)?;
+        // Looking at a node leaves nothing behind.
+        let folder = match self.call.read_only {
+            true => site.checked_folder(),
+            false => site.create_folder(),
+        };
+        let folder = folder.map_err(failure)?;
         self.call.grants.allow_sockets_in(folder);
         folders::text(folder)
     }
