@@ -16,5 +16,6 @@ mod contexts;
 mod create;
 mod listing;
 mod program;
+mod reference;
 mod removal;
 mod selection;
