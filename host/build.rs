@@ -11,9 +11,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo did not say where to write")?);
     let folder = match std::env::var_os("BKHOST_DRIVERS_DIR") {
         Some(folder) => PathBuf::from(folder),
-        None => target_folder(&out)?.join("drivers"),
+        None => {
+            let folder = target_folder(&out)?.join("drivers");
+            // A path that is missing counts as changed, so that everything would be compiled again each time.
+            std::fs::create_dir_all(&folder)?;
+            folder
+        }
     };
-    // The folder itself, so that new drivers are noticed; a missing one counts as changed each time, which is cheap.
+    // The folder itself, so that new drivers are noticed.
     println!("cargo::rerun-if-changed={}", folder.display());
     let drivers = find(&folder)?;
     std::fs::write(out.join("drivers.rs"), table(&drivers)?)?;
@@ -28,8 +33,11 @@ fn target_folder(out: &Path) -> Result<PathBuf, Box<dyn Error>> {
         .ok_or_else(|| format!("`{}` is in no build folder of cargo", out.display()).into())
 }
 
+/// Name, code and manifest of a compiled driver.
+type Driver = (String, PathBuf, PathBuf);
+
 /// Compiled drivers with their manifests beside them, sorted by name.
-fn find(folder: &Path) -> Result<Vec<(String, PathBuf, PathBuf)>, Box<dyn Error>> {
+fn find(folder: &Path) -> Result<Vec<Driver>, Box<dyn Error>> {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return Ok(Vec::new());
     };
@@ -60,7 +68,7 @@ fn find(folder: &Path) -> Result<Vec<(String, PathBuf, PathBuf)>, Box<dyn Error>
     Ok(drivers)
 }
 
-fn table(drivers: &[(String, PathBuf, PathBuf)]) -> Result<String, Box<dyn Error>> {
+fn table(drivers: &[Driver]) -> Result<String, Box<dyn Error>> {
     let mut table = String::from(
         "/// Name, compiled code and manifest of each built-in driver.\n\
          pub(super) static DRIVERS: &[(&str, &[u8], &str)] = &[\n",

@@ -11,6 +11,7 @@ use crate::buildkit::client::Client;
 use crate::buildkit::error::RpcError;
 use crate::buildkit::worker::Worker;
 use crate::connect::backoff::Backoff;
+use crate::connect::channel::HELPER_GRACE;
 use crate::connect::error::ConnectError;
 use crate::connect::liveness::Lost;
 use crate::driver::node::{
@@ -71,6 +72,10 @@ pub enum AcquireError {
     /// The driver says why.
     #[error(transparent)]
     Driver(#[from] DriverError),
+    /// The driver could not make the daemon usable. It tries again by itself as long as that may help, so its word is
+    /// the last one.
+    #[error(transparent)]
+    Boot(DriverError),
     /// The stream that the driver opened leads to no daemon.
     #[error("Cannot reach the daemon of node `{node}`")]
     Connect {
@@ -113,7 +118,7 @@ impl AcquireError {
     /// The way out, where one is known.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Driver(error) => error.hint.clone(),
+            Self::Driver(error) | Self::Boot(error) => error.hint.clone(),
             Self::Connect { source, .. } => source.hint().map(str::to_owned),
             Self::TimedOut { last, .. } => last.as_ref().and_then(|last| last.hint()),
             Self::NoInstance { .. } | Self::Workers { .. } | Self::Cancelled => None,
@@ -123,7 +128,7 @@ impl AcquireError {
     /// Facts of the driver's, such as the last lines of a log.
     pub fn details(&self) -> &[(String, String)] {
         match self {
-            Self::Driver(error) => &error.details,
+            Self::Driver(error) | Self::Boot(error) => &error.details,
             Self::TimedOut { last: Some(last), .. } => last.details(),
             _ => &[],
         }
@@ -133,7 +138,7 @@ impl AcquireError {
     pub fn is_cancelled(&self) -> bool {
         match self {
             Self::Cancelled => true,
-            Self::Driver(error) => error.kind == DriverErrorKind::Cancelled,
+            Self::Driver(error) | Self::Boot(error) => error.kind == DriverErrorKind::Cancelled,
             _ => false,
         }
     }
@@ -150,7 +155,7 @@ impl AcquireError {
             Self::Connect { source, .. } => source.is_transient(),
             Self::NoInstance { .. } => true,
             Self::Workers { source } => matches!(source, RpcError::Lost { .. }),
-            Self::TimedOut { .. } | Self::Cancelled => false,
+            Self::Boot(_) | Self::TimedOut { .. } | Self::Cancelled => false,
         }
     }
 }
@@ -261,7 +266,7 @@ async fn boot_if_needed(node: &dyn Node, wanted: &Wanted) -> Result<(), AcquireE
         .await
         .is_ok_and(|status| status.state == State::Running);
     if !running {
-        node.boot(wanted.request()).await?;
+        node.boot(wanted.request()).await.map_err(AcquireError::Boot)?;
     }
     Ok(())
 }
@@ -293,11 +298,15 @@ async fn loads<'a>(node: &dyn Node, instances: &[&'a str], wanted: &Wanted) -> V
         let client = Client::connect(pipe, wanted.deadline).await.ok()?;
         client.active_builds().await.ok()?
     };
-    let asked = instances
-        .iter()
-        .map(|instance| async move { (*instance, ask(instance).await) });
+    let asked = instances.iter().map(|instance| async move {
+        let load = tokio::time::timeout(LOAD_LIMIT, ask(instance)).await;
+        (*instance, load.ok().flatten())
+    });
     futures::future::join_all(asked).await
 }
+
+/// One of several daemons that does not tell its load soon is not waited for: it would be no good choice anyway.
+const LOAD_LIMIT: Duration = Duration::from_secs(5);
 
 /// Ends `work` at the deadline or a cancellation.
 async fn bounded<T>(
@@ -347,13 +356,17 @@ impl Daemon {
 
     /// Asks the driver why the connection was lost; `None` when it cannot tell.
     pub async fn diagnose(&self, lost: &Lost) -> Option<Finding> {
+        let (exit_status, stderr_tail) = match self.client.channel().last_words() {
+            Some(words) => (words.ended_within(HELPER_GRACE).await, words.stderr()),
+            None => (None, String::new()),
+        };
         let loss = Loss {
             instance: self.instance.clone(),
             opened: self.opened,
             lost: SystemTime::now(),
             how: lost.word().to_owned(),
-            exit_status: None,
-            stderr_tail: String::new(),
+            exit_status,
+            stderr_tail,
             request: DialRequest {
                 sink: Sink::discard(),
                 deadline: Some(Instant::now() + DIAGNOSIS_LIMIT),

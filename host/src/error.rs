@@ -198,6 +198,16 @@ impl From<crate::driver::node::DriverError> for CommandError {
     }
 }
 
+impl From<crate::output::layout_index::LayoutIndexError> for CommandError {
+    fn from(error: crate::output::layout_index::LayoutIndexError) -> Self {
+        use crate::output::layout_index::LayoutIndexError;
+        match error {
+            LayoutIndexError::File(error) => error.into(),
+            other => Self::user(other.to_string()).with_source(error_source(&other)),
+        }
+    }
+}
+
 impl From<crate::store::StoreError> for CommandError {
     fn from(error: crate::store::StoreError) -> Self {
         use crate::store::StoreError;

@@ -12,6 +12,7 @@
 mod scripted;
 mod sealed;
 
+mod build;
 mod contexts;
 mod create;
 mod listing;

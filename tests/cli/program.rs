@@ -104,6 +104,7 @@ fn the_help_of_every_command_has_examples() {
         "stop",
         "rm",
         "logs",
+        "build",
         "dial-stdio",
         "driver",
         "version",

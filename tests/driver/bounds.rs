@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bkhost::driver::node::{DriverError, DriverErrorKind, State};
 
-use crate::fixture::{collect, config, misbehaving, open, request};
+use crate::fixture::{collect, config, logged, misbehaving, open, request};
 
 async fn status_error(behaviour: &str) -> DriverError {
     let error = misbehaving(behaviour).await.status().await.unwrap_err();
@@ -24,7 +24,7 @@ async fn defect(behaviour: &str) -> String {
 fn resident() -> usize {
     let text = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: usize = text.split(' ').nth(1).unwrap().parse().unwrap();
-    pages * 4096 >> 20
+    (pages * 4096) >> 20
 }
 
 #[tokio::test]
@@ -153,19 +153,15 @@ async fn the_host_does_not_grow_with_its_guests() {
 
 #[tokio::test]
 async fn a_flood_of_log_lines_is_cut() {
-    let lines = Arc::new(AtomicUsize::new(0));
-    let bytes = Arc::new(AtomicUsize::new(0));
-    let _subscriber = tracing::subscriber::set_default(Counter {
-        lines: Arc::clone(&lines),
-        longest: Arc::clone(&bytes),
-    });
+    let (logged, _guard) = logged();
     let began = std::time::Instant::now();
     let status = misbehaving("log-flood").await.status().await.unwrap();
     let seconds = began.elapsed().as_secs() as usize + 1;
     assert_eq!(status.detail, "said all");
-    let lines = lines.load(Ordering::Relaxed);
-    assert!(lines >= 1000 && lines <= seconds * 1000 + 100, "{lines} lines");
-    assert!(bytes.load(Ordering::Relaxed) < 10_000);
+    let lines = logged.lock().unwrap();
+    let count = lines.len();
+    assert!(count >= 1000 && count <= seconds * 1000 + 100, "{count} lines");
+    assert!(lines.iter().all(|line| line.len() < 10_000));
 }
 
 #[tokio::test]
@@ -196,41 +192,4 @@ async fn a_flood_of_steps_is_cut_and_the_cut_is_shown() {
         .map(|log| String::from_utf8_lossy(&log.data).into_owned())
         .collect();
     assert!(text.contains("lines were not shown]"));
-}
-
-/// Counts what is logged.
-struct Counter {
-    lines: Arc<AtomicUsize>,
-    longest: Arc<AtomicUsize>,
-}
-
-impl tracing::Subscriber for Counter {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        metadata.target().starts_with("bkhost::driver")
-    }
-
-    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        tracing::span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-
-    fn event(&self, event: &tracing::Event<'_>) {
-        struct Longest(usize);
-        impl tracing::field::Visit for Longest {
-            fn record_debug(&mut self, _: &tracing::field::Field, value: &dyn std::fmt::Debug) {
-                self.0 = self.0.max(format!("{value:?}").len());
-            }
-        }
-        let mut longest = Longest(0);
-        event.record(&mut longest);
-        self.lines.fetch_add(1, Ordering::Relaxed);
-        self.longest.fetch_max(longest.0, Ordering::Relaxed);
-    }
-
-    fn enter(&self, _: &tracing::span::Id) {}
-
-    fn exit(&self, _: &tracing::span::Id) {}
 }

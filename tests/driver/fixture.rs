@@ -1,6 +1,6 @@
 //! Guests of `tests/fixtures/drivers`, and what tests do with them all the time.
 
-use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bkhost::driver::catalog::Catalog;
@@ -12,18 +12,9 @@ use tokio::sync::mpsc::Receiver;
 
 /// A catalog with one guest in it.
 pub fn catalog(name: &str) -> Catalog {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../drivers/fixtures");
-    let read = |file: String| {
-        let path = folder.join(file);
-        std::fs::read(&path).unwrap_or_else(|error| {
-            panic!(
-                "`{}`: {error}; run `cargo xtask drivers --fixtures`",
-                path.display()
-            )
-        })
-    };
-    let code = read(format!("{name}.cwasm"));
-    let manifest = String::from_utf8(read(format!("{name}.manifest.toml"))).unwrap();
+    let path = bkhost_test_support::provided::compiled_fixture(name);
+    let code = std::fs::read(&path).unwrap();
+    let manifest = std::fs::read_to_string(path.with_extension("manifest.toml")).unwrap();
     let origin = Origin::File(format!("{name}.wasm").into());
     Catalog::new(HostEnvironment::default()).with_compiled(name, code, manifest, origin)
 }
@@ -69,4 +60,46 @@ pub async fn collect(mut updates: Receiver<Update>) -> Update {
         all.warnings.extend(update.warnings);
     }
     all
+}
+
+/// Lines that drivers log from now on in this thread, until the guard is dropped.
+pub fn logged() -> (Arc<Mutex<Vec<String>>>, tracing::subscriber::DefaultGuard) {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let guard = tracing::subscriber::set_default(Collector(Arc::clone(&lines)));
+    (lines, guard)
+}
+
+struct Collector(Arc<Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Collector {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target().starts_with("bkhost::driver")
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut line = Line(String::new());
+        event.record(&mut line);
+        self.0.lock().unwrap().push(line.0);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// All fields of an event, one after the other.
+struct Line(String);
+
+impl tracing::field::Visit for Line {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        self.0.push_str(&format!("{}={value:?} ", field.name()));
+    }
 }

@@ -1,9 +1,19 @@
 //! Drivers through the real engine: guests that break the rules, and what the host makes of them.
 //!
 //! The guests are built by `cargo xtask drivers --fixtures`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failing test has to say no more than where"
+)]
 
 mod bounds;
+mod built_in;
 mod connections;
 mod fit;
 mod fixture;
 mod operations;
+mod process;
+mod shipped;

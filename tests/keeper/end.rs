@@ -155,6 +155,8 @@ async fn a_record_whose_process_id_was_used_again_harms_nobody() {
     let daemon = place.site.start(&sleeper()).await.unwrap();
     place.site.stop(LONG).await.unwrap();
     assert!(!daemon.running());
+    // Start times are told in clock ticks of 10 ms.
+    tokio::time::sleep(Duration::from_millis(50)).await;
     let mut innocent = std::process::Command::new("sleep").arg("600").spawn().unwrap();
     let mut record = Record::read(place.site.folder()).unwrap().unwrap();
     record.end = None;

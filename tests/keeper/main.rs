@@ -11,6 +11,8 @@
 mod place;
 
 mod converge;
+mod driver;
 mod end;
+mod helper;
 mod idle;
 mod real;

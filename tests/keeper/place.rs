@@ -42,7 +42,7 @@ impl Drop for Place {
 }
 
 pub fn site_at(base: &Path) -> Site {
-    let owner = Owner::new(Path::new("/store"), "builder", "node0");
+    let owner = Owner::of(Path::new("/var/lib/bkhost/node0"));
     Site::new(Surroundings::of_process(), owner, base).with_host_program(env!("CARGO_BIN_EXE_bkhost"))
 }
 

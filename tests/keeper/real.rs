@@ -231,7 +231,7 @@ async fn rootless_part() {
     assert_ne!(Surroundings::of_process().uid, 0);
     let bin = place.join("bin");
     let base = bkhost::keeper::paths::Variables::of_process().runtime_folder(Surroundings::of_process().uid);
-    let owner = Owner::new(&place, "builder", "node0");
+    let owner = Owner::of(&place);
     let site = Site::new(Surroundings::of_process(), owner, &base).with_host_program(bin.join("bkhost"));
     let home = PathBuf::from(std::env::var_os("HOME").unwrap());
     let state = home.join(".local/share/bkhost/node0");

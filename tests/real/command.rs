@@ -262,7 +262,7 @@ async fn a_build_leaves_files_metadata_and_a_record() {
 async fn a_failing_step_shows_its_lines() {
     let daemon = Daemon::start();
     let machine = Machine::with(&[&daemon.address()]);
-    let source = context(&run("echo before; exit 3"));
+    let source = context("FROM scratch\nCOPY busybox /bin/sh\nRUN echo before; exit 3\n");
     let error = machine
         .build(&["--progress=plain", text(source.path())])
         .await

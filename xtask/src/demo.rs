@@ -41,7 +41,7 @@ fn compile_host(place: &Place) -> Result<PathBuf> {
     build
         .args(["build", "--package", "bkhost", "--bin", "bkhost"])
         .current_dir(&place.root);
-    process::run(build.env("BKHOST_DRIVERS_DIR", place.drivers()))?;
+    process::run(&mut build)?;
     Ok(place.target.join("debug/bkhost"))
 }
 
@@ -139,6 +139,9 @@ impl Demo {
         command
             .arg("--secret")
             .arg(format!("id=signing-key,src={}", self.key.display()));
+        // A daemon may remember what another key has signed.
+        let name = inputs::Inputs::default().file(&self.key).digest();
+        command.args(["--build-arg", &format!("SIGNER={name}")]);
         command
             .arg("--output")
             .arg(format!("type=local,dest={}", self.folder.display()));

@@ -42,7 +42,7 @@ Use `bkhost COMMAND --help` for more about a command.";
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Start a build
+    /// Build from a Dockerfile
     #[command(visible_alias = "b")]
     Build(Box<build::BuildArgs>),
     /// Create a builder, or change the nodes of one

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use tokio::net::UnixStream;
 
 use super::env_vars::Environment;
-use super::settings;
 use crate::buildkit::client::Client;
 use crate::connect::pipe::Pipe;
 use crate::driver::environment::HostEnvironment;
@@ -34,7 +33,6 @@ pub fn of(environment: &Environment) -> HostEnvironment {
     HostEnvironment {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         executable: std::env::current_exe().unwrap_or_default(),
-        store_dir: settings::store_root(environment),
         runtime_dir: variables.runtime_folder(user_id),
         cache_dir: variables.cache_folder().unwrap_or_default(),
         data_dir: variables.data_folder(user_id).unwrap_or_default(),

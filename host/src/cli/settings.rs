@@ -228,7 +228,7 @@ fn may_answer(host: &str) -> bool {
 }
 
 /// Root of the builder store: `BUILDX_CONFIG`, else `buildx` beside the docker client's configuration.
-pub fn store_root(environment: &Environment) -> PathBuf {
+fn store_root(environment: &Environment) -> PathBuf {
     let docker = || config::folder(environment.get(env_vars::DOCKER_CONFIG), &environment.home());
     environment
         .get(env_vars::BUILDX_CONFIG)

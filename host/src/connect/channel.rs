@@ -23,6 +23,7 @@ use tonic::{Code, Status};
 use tower_service::Service;
 
 use super::error::ConnectError;
+use super::helper_program::LastWords;
 use super::liveness::{Ending, Lost, Vitals, Watched};
 use super::peer::Peer;
 use super::pipe::Pipe;
@@ -37,6 +38,8 @@ pub const CONNECTION_WINDOW: u32 = 16 << 20;
 pub const HEADER_LIMIT: u32 = 4 << 20;
 /// Longest wait for the first answer when the caller has no deadline.
 const FIRST_ANSWER_LIMIT: Duration = Duration::from_secs(30);
+/// How long a helper program may take to end after its connection has.
+pub const HELPER_GRACE: Duration = Duration::from_millis(500);
 /// How long an ended call waits for the word about the connection, which another task writes.
 const LOSS_GRACE: Duration = Duration::from_millis(200);
 
@@ -46,6 +49,7 @@ pub struct Channel {
     sender: http2::SendRequest<Body>,
     authority: Authority,
     vitals: Arc<Vitals>,
+    last_words: Option<LastWords>,
     _connection: Arc<AbortOnDropHandle<()>>,
 }
 
@@ -72,6 +76,7 @@ impl Channel {
         let authority = authority
             .parse()
             .unwrap_or_else(|_| Authority::from_static("localhost"));
+        let last_words = pipe.last_words().cloned();
         let stream = Watched::new(pipe);
         let vitals = stream.vitals();
         let handshake = http2::Builder::new(TokioExecutor::new())
@@ -81,10 +86,13 @@ impl Channel {
             .max_header_list_size(HEADER_LIMIT)
             .handshake::<_, Body>(TokioIo::new(stream))
             .await;
-        let (sender, connection) = handshake.map_err(|error| {
-            vitals.end(ending_of(&error));
-            loss_error(&vitals)
-        })?;
+        let (sender, connection) = match handshake {
+            Ok(both) => both,
+            Err(error) => {
+                vitals.end(ending_of(&error));
+                return Err(unanswered(vitals.loss().await, vitals.peer(), last_words.as_ref()).await);
+            }
+        };
         let ended = Arc::clone(&vitals);
         let task = tokio::spawn(async move {
             ended.end(match connection.await {
@@ -96,6 +104,7 @@ impl Channel {
             sender,
             authority,
             vitals,
+            last_words,
             _connection: Arc::new(AbortOnDropHandle::new(task)),
         })
     }
@@ -124,7 +133,7 @@ impl Channel {
 
     async fn refusal(&self, status: Status) -> ConnectError {
         if let Some(lost) = self.loss_behind(&status).await {
-            return ConnectError::of_loss(lost, self.vitals.peer());
+            return unanswered(lost, self.vitals.peer(), self.last_words()).await;
         }
         match self.vitals.peer() {
             Peer::Http2 => {}
@@ -152,6 +161,11 @@ impl Channel {
         &self.vitals
     }
 
+    /// What the helper program behind the connection leaves, if there is one.
+    pub fn last_words(&self) -> Option<&LastWords> {
+        self.last_words.as_ref()
+    }
+
     /// Waits until the connection is lost: ended, or dead for its silence. To be polled while something is outstanding.
     pub async fn loss(&self) -> Lost {
         let silence = self.vitals.silence(|| async {
@@ -174,11 +188,20 @@ impl Channel {
     }
 }
 
-fn loss_error(vitals: &Vitals) -> ConnectError {
-    match vitals.lost() {
-        Some(lost) => ConnectError::of_loss(lost, vitals.peer()),
-        None => ConnectError::Closed,
+/// The error for a connection that ended before the first call was answered. A helper program that never got through
+/// to the daemon says why on its stderr; all that the stream tells is its end.
+async fn unanswered(lost: Lost, peer: Peer, last_words: Option<&LastWords>) -> ConnectError {
+    if let Some(words) = last_words.filter(|_| peer == Peer::Silent)
+        && let Some(status) = words.ended_within(HELPER_GRACE).await
+    {
+        let stderr = words.stderr();
+        return ConnectError::Helper {
+            program: words.program(),
+            status,
+            last_line: stderr.trim().lines().last().unwrap_or_default().trim().to_owned(),
+        };
     }
+    ConnectError::of_loss(lost, peer)
 }
 
 /// The innermost text says what happened; hyper's own only where.
@@ -188,10 +211,7 @@ fn ending_of(error: &hyper::Error) -> Ending {
         cause = next;
     }
     match cause.downcast_ref::<std::io::Error>() {
-        Some(error) => Ending::Reset {
-            kind: error.kind(),
-            text: error.to_string(),
-        },
+        Some(error) => Ending::of(error),
         None => Ending::GoAway(cause.to_string()),
     }
 }

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use futures::future::BoxFuture;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::sync::watch;
 
 use crate::keeper::exec;
 
@@ -199,7 +200,7 @@ impl HelperCommand {
         let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
             return Err(run(io::ErrorKind::BrokenPipe.into()));
         };
-        let last = LastWords::default();
+        let last = LastWords::of(self.program);
         let listening = tokio::spawn(listen(stderr, last.clone()));
         Ok(HelperProgram {
             program: self.program,
@@ -262,35 +263,62 @@ fn quoted(text: &str) -> String {
 }
 
 /// What is known of a helper program that has ended; shared with its connection.
-#[derive(Clone, Debug, Default)]
-pub struct LastWords(Arc<Mutex<(Vec<u8>, Option<i32>)>>);
+#[derive(Clone, Debug)]
+pub struct LastWords {
+    program: &'static str,
+    words: Arc<watch::Sender<Words>>,
+}
+
+#[derive(Debug, Default)]
+struct Words {
+    stderr: Vec<u8>,
+    exit_status: Option<i32>,
+}
 
 impl LastWords {
+    fn of(program: &'static str) -> Self {
+        Self {
+            program,
+            words: Arc::default(),
+        }
+    }
+
+    /// The program's name.
+    pub fn program(&self) -> &'static str {
+        self.program
+    }
+
     /// The last 4096 bytes it wrote to stderr.
     pub fn stderr(&self) -> String {
-        String::from_utf8_lossy(&self.lock().0).into_owned()
+        String::from_utf8_lossy(&self.words.borrow().stderr).into_owned()
     }
 
     /// Its exit status; 128 and the signal's number for one that was killed.
     pub fn exit_status(&self) -> Option<i32> {
-        self.lock().1
+        self.words.borrow().exit_status
+    }
+
+    /// Waits until it has ended, at most `limit`: the connection is known to be gone a moment before that.
+    pub async fn ended_within(&self, limit: Duration) -> Option<i32> {
+        let mut words = self.words.subscribe();
+        let ended = words.wait_for(|words| words.exit_status.is_some());
+        let _ = tokio::time::timeout(limit, ended).await;
+        self.exit_status()
     }
 
     fn add(&self, data: &[u8]) {
-        let text = &mut self.lock().0;
-        text.extend_from_slice(data);
-        let surplus = text.len().saturating_sub(STDERR_TAIL);
-        text.drain(..surplus);
+        self.words.send_modify(|words| {
+            words.stderr.extend_from_slice(data);
+            let surplus = words.stderr.len().saturating_sub(STDERR_TAIL);
+            words.stderr.drain(..surplus);
+        });
     }
 
     fn ended(&self, status: ExitStatus) {
         use std::os::unix::process::ExitStatusExt;
         let killed = status.signal().map(|signal| 128 + signal);
-        self.lock().1 = status.code().or(killed);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, (Vec<u8>, Option<i32>)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.words
+            .send_modify(|words| words.exit_status = status.code().or(killed));
     }
 }
 
@@ -433,133 +461,4 @@ impl AsyncWrite for HelperProgram {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use tokio::io::AsyncWriteExt;
-
-    fn line(command: Result<HelperCommand, HelperError>) -> String {
-        let command = command.unwrap();
-        format!("{} {}", command.program, command.args.join(" "))
-    }
-
-    #[test]
-    fn argument_lists_are_those_of_buildkits_client() {
-        for (command, expected) in [
-            (
-                HelperCommand::ssh("host", Some("me"), Some(22), Some("/run/b.sock")),
-                "ssh -l me -p 22 -- host buildctl --addr unix:///run/b.sock dial-stdio",
-            ),
-            (
-                HelperCommand::ssh("host", None, None, None),
-                "ssh -- host buildctl dial-stdio",
-            ),
-            (
-                HelperCommand::docker_exec("c", Some("ctx")),
-                "docker --context=ctx exec -i c buildctl dial-stdio",
-            ),
-            (
-                HelperCommand::podman_exec("c"),
-                "podman exec -i c buildctl dial-stdio",
-            ),
-            (
-                HelperCommand::nerdctl_exec("c", Some("ns")),
-                "nerdctl exec --namespace ns -i c buildctl dial-stdio",
-            ),
-            (
-                HelperCommand::kubectl_exec("p", Some("k"), None, Some("arn:aws:x/y")),
-                "kubectl --context=arn:aws:x/y --namespace= exec --container=k -i p -- buildctl dial-stdio",
-            ),
-        ] {
-            assert_eq!(line(command), expected);
-        }
-    }
-
-    #[test]
-    fn nothing_becomes_an_option_or_a_command() {
-        for refused in [
-            HelperCommand::ssh("-oProxyCommand=x", None, None, None),
-            HelperCommand::ssh("h", Some("-F/x"), None, None),
-            HelperCommand::ssh("a b", None, None, None),
-            HelperCommand::ssh("h", None, None, Some("relative")),
-            HelperCommand::docker_exec("--privileged", None),
-            HelperCommand::docker_exec("c", Some("a b")),
-            HelperCommand::podman_exec(""),
-            HelperCommand::nerdctl_exec("c", Some("--x")),
-            HelperCommand::kubectl_exec("-it", None, None, None),
-            HelperCommand::kubectl_exec("p", Some("UP"), None, None),
-        ] {
-            assert!(matches!(refused, Err(HelperError::Invalid { .. })), "{refused:?}");
-        }
-        let quoted = line(HelperCommand::ssh("h", None, None, Some("/a'; rm -rf b")));
-        assert_eq!(
-            quoted,
-            "ssh -- h buildctl --addr 'unix:///a'\\''; rm -rf b' dial-stdio"
-        );
-    }
-
-    /// A helper that is `sh` with this script; `sh` also stands in for the program that makes the session.
-    fn helper(dir: &Path, script: &str) -> HelperProgram {
-        let session = dir.join("session");
-        std::fs::write(&session, "#!/bin/sh\nshift 3\nexec \"$@\"\n").unwrap();
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(&session, mode).unwrap();
-        let command = HelperCommand {
-            program: "sh",
-            args: vec!["-c".to_owned(), script.to_owned()],
-        };
-        command.start(Path::new("/bin/sh"), &session).unwrap()
-    }
-
-    #[tokio::test]
-    async fn bytes_go_both_ways() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut program = helper(dir.path(), "cat");
-        program.write_all(b"hello").await.unwrap();
-        program.shutdown().await.unwrap();
-        let mut text = String::new();
-        program.read_to_string(&mut text).await.unwrap();
-        assert_eq!(text, "hello");
-        assert_eq!(program.last_words().exit_status(), Some(0));
-    }
-
-    #[tokio::test]
-    async fn a_failure_has_the_status_and_the_last_words() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut program = helper(dir.path(), "echo nobody there >&2; exit 255");
-        let error = program.read(&mut [0; 8]).await.unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "`sh` ended with exit status: 255: nobody there"
-        );
-        assert_eq!(program.last_words().exit_status(), Some(255));
-        assert_eq!(program.last_words().stderr(), "nobody there\n");
-    }
-
-    #[tokio::test]
-    async fn only_the_end_of_stderr_is_kept() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut program = helper(
-            dir.path(),
-            "i=0; while [ $i -lt 2000 ]; do echo line $i >&2; i=$((i+1)); done",
-        );
-        let _ = program.read(&mut [0; 8]).await;
-        let text = program.last_words().stderr();
-        assert_eq!(text.len(), STDERR_TAIL);
-        assert!(text.ends_with("line 1999\n"));
-    }
-
-    #[tokio::test]
-    async fn a_dropped_helper_is_ended() {
-        let dir = tempfile::tempdir().unwrap();
-        let program = helper(dir.path(), "exec sleep 600");
-        let last = program.last_words();
-        drop(program);
-        for _ in 0..500 {
-            if last.exit_status().is_some() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        assert_eq!(last.exit_status(), Some(128 + 15));
-    }
-}
+pub(super) mod tests;

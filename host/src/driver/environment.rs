@@ -10,8 +10,6 @@ pub struct HostEnvironment {
     pub version: String,
     /// This program's own file; the keeper of a daemon is started from it.
     pub executable: PathBuf,
-    /// Root of the builder store; daemons of two stores never meet.
-    pub store_dir: PathBuf,
     /// Folder below which runtime folders of nodes are made: `$XDG_RUNTIME_DIR/bkhost`, `/run/bkhost` as root, or a
     /// private one below `/tmp`.
     pub runtime_dir: PathBuf,

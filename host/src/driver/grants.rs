@@ -36,6 +36,13 @@ impl Denied {
 }
 
 /// Which API a request is for.
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "asked by the APIs that come with the docker and kubernetes drivers"
+    )
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Api {
     /// The Docker Engine.
@@ -151,6 +158,11 @@ impl Grants {
         Ok(value.filter(|value| !value.is_empty()))
     }
 
+    /// Options that may name the folder of the daemon's state.
+    pub fn folder_options(&self) -> &[String] {
+        &self.wanted.processes.folder_options
+    }
+
     /// The value of an option that may name the folder of the daemon's state; absent when it was not given or is
     /// empty.
     pub fn folder_option(&self, option: &str) -> Result<Option<&str>, Denied> {
@@ -187,6 +199,13 @@ impl Grants {
     }
 
     /// Whether a request to an API may be sent; the rule that allows it knows what to remember of the answer.
+    #[cfg_attr(
+        not(test),
+        expect(
+            dead_code,
+            reason = "asked by the APIs that come with the docker and kubernetes drivers"
+        )
+    )]
     pub fn request(&self, api: Api, request: &Request<'_>) -> Result<Rule<'_>, Denied> {
         let rules = match api {
             Api::Engine => &self.wanted.engine,
@@ -199,6 +218,13 @@ impl Grants {
     }
 
     /// Remembers the ids in an answer to a request that `rule` allowed.
+    #[cfg_attr(
+        not(test),
+        expect(
+            dead_code,
+            reason = "asked by the APIs that come with the docker and kubernetes drivers"
+        )
+    )]
     pub fn learn(&self, rule: &Rule<'_>, answer: &serde_json::Value) {
         let mut memory = self.memory();
         for (class, id) in rule.ids(answer) {
@@ -366,6 +392,49 @@ mod tests {
         grants.processes("start").unwrap();
         assert!(words(grants.program("sh")).starts_with("`find` of `sh` is not granted"));
         assert!(words(with(Wanted::default(), "").processes("start")).starts_with("`start` is not granted"));
+    }
+
+    #[test]
+    fn ids_of_allowed_answers_are_remembered() {
+        let rule = |method: &str, path: &str| rules::RuleText {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            ..rules::RuleText::default()
+        };
+        let mut create = rule("POST", "/containers/create");
+        create.remember.insert("container".to_owned(), "/Id".to_owned());
+        let wanted = Wanted {
+            engine: vec![create, rule("POST", "/containers/{id:container}/start")],
+            ..Wanted::default()
+        };
+        let grants = with(wanted, "");
+        let request = |path| Request {
+            method: "POST",
+            path,
+            body: b"",
+        };
+        assert_eq!(
+            words(grants.request(Api::Engine, &request("/containers/c1/start"))),
+            "`POST /containers/c1/start` is not granted: no rule of the driver's manifest allows this method and path"
+        );
+        let rule = grants
+            .request(Api::Engine, &request("/containers/create"))
+            .unwrap();
+        grants.learn(&rule, &serde_json::json!({"Id": "c1"}));
+        grants
+            .request(Api::Engine, &request("/containers/c1/start"))
+            .unwrap();
+        assert!(
+            grants
+                .request(Api::Engine, &request("/containers/c2/start"))
+                .is_err()
+        );
+        // Each API has rules of its own.
+        assert!(
+            grants
+                .request(Api::Cluster, &request("/containers/create"))
+                .is_err()
+        );
     }
 
     #[test]

@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component, ResourceType};
 
 use super::engine::Runtime;
 use super::limits::{SHOWN_TEXT, clean_line};
@@ -106,12 +106,7 @@ impl Shape {
 }
 
 fn wrong_track(source: &Source<'_>, shape: &Shape) -> DriverError {
-    let who = format!(
-        "Driver `{}` ({}){}",
-        source.name,
-        source.origin,
-        built_with(source)
-    );
+    let who = who(source);
     let supported = track::supported();
     let (message, hint) = match shape.driver_version() {
         None => (
@@ -148,10 +143,9 @@ fn missing_imports(
         missing.join(", ")
     };
     let message = format!(
-        "Driver `{}` ({}){} imports what this bkhost does not offer: {what}; this bkhost supports {}",
-        source.name,
-        source.origin,
-        built_with(source),
+        "{} speaks bkhost:driver@{} and imports what this bkhost does not offer: {what}; this bkhost supports {}",
+        who(source),
+        clean_line(shape.driver_version().unwrap_or_default(), SHOWN_TEXT),
         track::supported(),
     );
     let hint = if missing.is_empty() { REBUILD } else { UPDATE_HOST };
@@ -178,27 +172,28 @@ fn missing(runtime: &Runtime, component: &Component) -> Vec<String> {
     missing
 }
 
-/// Asks the linker whether it has an item, by trying to define it once more.
+/// Whether the linker has an item. Only functions are asked for: an interface also names the resources it uses from
+/// others, and one of its own is of no use without a function. It is asked by trying to define the function once more.
 fn is_offered(runtime: &Runtime, interface: &str, item: &str, ty: &ComponentItem) -> bool {
+    if !matches!(ty, ComponentItem::ComponentFunc(_)) {
+        return true;
+    }
     let mut probe = runtime.linker.clone();
-    let interface = track::linked_name(interface);
-    let Ok(mut instance) = probe.instance(&interface) else {
-        return false;
-    };
-    match ty {
-        ComponentItem::ComponentFunc(_) => instance.func_new(item, |_, _, _, _| Ok(())).is_err(),
-        ComponentItem::Resource(_) => instance
-            .resource(item, ResourceType::host::<()>(), |_, _| Ok(()))
-            .is_err(),
-        // Types are compared by the linker itself, and nothing else is offered.
-        _ => true,
+    match probe.instance(&track::linked_name(interface)) {
+        Ok(mut instance) => instance.func_new(item, |_, _, _, _| Ok(())).is_err(),
+        Err(_) => false,
     }
 }
 
-fn built_with(source: &Source<'_>) -> String {
+/// The driver with its file, and the SDK that it says it was built with.
+fn who(source: &Source<'_>) -> String {
+    let Source { name, origin, .. } = source;
     match &source.manifest.built_with.sdk {
-        Some(sdk) => format!(", built with {}", clean_line(sdk, SHOWN_TEXT)),
-        None => String::new(),
+        Some(sdk) => format!(
+            "Driver `{name}` ({origin}, built with {})",
+            clean_line(sdk, SHOWN_TEXT)
+        ),
+        None => format!("Driver `{name}` ({origin})"),
     }
 }
 

@@ -249,3 +249,44 @@ pub(crate) struct Imports;
 impl HasData for Imports {
     type Data<'a> = View<'a>;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_that_waits_is_not_idle() {
+        let activity = Activity::new();
+        let early = Instant::now().checked_sub(Duration::from_secs(100)).unwrap();
+        let activity = Activity {
+            began: early,
+            ..activity
+        };
+        assert!(activity.idle() >= Duration::from_secs(100));
+        let waiting = activity.wait();
+        assert_eq!(activity.idle(), Duration::ZERO);
+        drop(waiting);
+        assert!(activity.idle() < Duration::from_secs(50));
+    }
+
+    #[test]
+    fn computing_is_counted_between_waits() {
+        let activity = Activity::new();
+        assert_eq!((activity.tick(), activity.tick()), (1, 2));
+        drop(activity.wait());
+        assert_eq!(activity.tick(), 1);
+    }
+
+    #[test]
+    fn durations_are_shown_as_written_by_hand() {
+        for (milliseconds, text) in [
+            (0, "0 ms"),
+            (250, "250 ms"),
+            (1000, "1 s"),
+            (1500, "1.5 s"),
+            (60_000, "60 s"),
+        ] {
+            assert_eq!(shown(Duration::from_millis(milliseconds)), text);
+        }
+    }
+}

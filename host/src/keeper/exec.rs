@@ -16,6 +16,15 @@ const CANNOT_RUN: u8 = 127;
 /// Path under which a process finds its own program, even when its file was replaced.
 pub const OWN_PROGRAM: &str = "/proc/self/exe";
 
+/// The program that has the hidden modes: `known` if it is there, else the one that runs now, whose file may have been
+/// replaced by an update.
+pub fn own_program(known: &Path) -> &Path {
+    if known.is_file() {
+        return known;
+    }
+    Path::new(OWN_PROGRAM)
+}
+
 const NEW_SESSION: &str = "--session";
 const DIE_WITH: &str = "--die-with=";
 

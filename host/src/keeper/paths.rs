@@ -121,24 +121,18 @@ impl Surroundings {
     }
 }
 
-/// Whose daemon it is: one node of one builder of one store, as a digest that is safe in names.
+/// Whose daemon it is: that of one state folder, as a digest that is safe in names.
+///
+/// There can be one daemon on a state folder only, so builders that name the same one, in whatever store, meet at the
+/// same daemon instead of at its lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner(String);
 
 impl Owner {
-    /// The owner for a node of a builder in the store at `store`.
-    pub fn new(store: &Path, builder: &str, node: &str) -> Self {
-        let mut digest = Sha256::new();
-        for part in [
-            store.as_os_str().as_encoded_bytes(),
-            builder.as_bytes(),
-            node.as_bytes(),
-        ] {
-            digest.update((part.len() as u64).to_le_bytes());
-            digest.update(part);
-        }
+    /// The owner of the daemon on the state folder at `state`.
+    pub fn of(state: &Path) -> Self {
+        let digest = Sha256::digest(state.as_os_str().as_encoded_bytes());
         let name = digest
-            .finalize()
             .iter()
             .take(HASH_BYTES)
             .fold(String::new(), |mut name, byte| {
@@ -248,7 +242,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     fn owner() -> Owner {
-        Owner::new(Path::new("/store"), "builder", "node0")
+        Owner::of(Path::new("/var/lib/bkhost/node0"))
     }
 
     fn uid() -> u32 {
@@ -256,15 +250,11 @@ mod tests {
     }
 
     #[test]
-    fn stores_builders_and_nodes_have_folders_of_their_own() {
-        let names = [
-            Owner::new(Path::new("/store"), "ab", "c"),
-            Owner::new(Path::new("/store"), "a", "bc"),
-            Owner::new(Path::new("/other"), "ab", "c"),
-        ];
-        assert_eq!(names[0].as_str().len(), 16);
-        assert_ne!(names[0], names[1]);
-        assert_ne!(names[0], names[2]);
+    fn state_folders_have_runtime_folders_of_their_own() {
+        let (one, other) = (owner(), Owner::of(Path::new("/var/lib/bkhost/node1")));
+        assert_eq!(one.as_str().len(), 16);
+        assert_eq!(one, owner());
+        assert_ne!(one, other);
     }
 
     #[test]

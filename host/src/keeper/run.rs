@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
@@ -26,7 +27,7 @@ use super::locks::{self, Lock};
 use super::process::{Identity, Process};
 use super::record::{End, Reason, Record, nanoseconds};
 use super::site::KEEPER_LOCK;
-use super::{exec, log, state};
+use super::{exec, log, login, state};
 use crate::fs::{FileError, LockMode};
 
 /// How long an earlier keeper of the node may take to end.
@@ -162,23 +163,15 @@ async fn begin(
         let _ = std::fs::remove_file(socket);
     }
     let listener = control::listen(folder)?;
-    let mut child = start(&launch, log)?;
-    let started = note(folder, &child, &launch);
-    let (record, process) = match started {
-        Ok(started) => started,
-        Err(error) => {
-            let _ = child.kill();
-            return Err(error);
-        }
-    };
+    let (record, process) = start(folder, &launch, log)?;
     let (order, orders) = mpsc::channel(8);
     let (ended, end) = watch::channel(None);
+    let answers = TaskTracker::new();
     let view = View {
         pid: record.process.pid,
         end,
         orders: order.clone(),
     };
-    let answers = TaskTracker::new();
     tokio::spawn(control::serve(listener, view, answers.clone()));
     if let Some(timeout) = launch.idle() {
         let watch = Watch::new(folder, launch.socket.clone(), timeout, active);
@@ -225,24 +218,38 @@ async fn become_keeper(folder: &Path) -> Result<Lock, KeeperError> {
     }
 }
 
-fn start(launch: &Launch, log: File) -> Result<Child, KeeperError> {
+/// Starts the daemon and records it; one that cannot be recorded is ended again.
+fn start(folder: &Path, launch: &Launch, log: File) -> Result<(Record, Process), KeeperError> {
+    let mut child = command(launch, log)?
+        .spawn()
+        .map_err(FileError::io("run", &launch.program))?;
+    note(folder, &child, launch).inspect_err(|_| {
+        let _ = child.kill();
+    })
+}
+
+fn command(launch: &Launch, log: File) -> Result<Command, KeeperError> {
     let second = log.try_clone().map_err(KeeperError::keeper)?;
-    let mut command: Command = exec::dying_with_parent(&launch.program);
+    let mut command = exec::dying_with_parent(&launch.program);
     command
         .args(&launch.args)
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(log)
-        .stderr(second);
+        .stderr(second)
+        .process_group(0);
     for name in NOT_INHERITED {
         command.env_remove(name);
     }
     if let Some(path) = launch.path(std::env::var_os("PATH").as_deref()) {
         command.env("PATH", path);
     }
+    let (uid, given) = (rustix::process::geteuid().as_raw(), std::env::var_os("USER"));
+    if let Some(user) = login::user(uid, given.as_deref(), Path::new(login::ACCOUNTS)) {
+        command.env("USER", user);
+    }
     command.envs(launch.env.iter().map(|(name, value)| (name, value)));
-    std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    Ok(command.spawn().map_err(FileError::io("run", &launch.program))?)
+    Ok(command)
 }
 
 fn note(folder: &Path, child: &Child, launch: &Launch) -> Result<(Record, Process), KeeperError> {

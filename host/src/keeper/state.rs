@@ -269,7 +269,7 @@ mod tests {
     use super::*;
 
     fn owner(node: &str) -> Owner {
-        Owner::new(Path::new("/store"), "builder", node)
+        Owner::of(&Path::new("/var/lib/bkhost").join(node))
     }
 
     async fn remove_it(path: &Path, owner: &Owner, scratch: &Path) -> Result<(), KeeperError> {

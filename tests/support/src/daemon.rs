@@ -1,51 +1,32 @@
-//! A real `buildkitd` for one test, in a folder of its own.
+//! A real `buildkitd` for tests, in a folder of its own.
 
-use std::ffi::OsString;
-use std::fs::File;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::sync::{Arc, Mutex, Weak};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
-/// Longest wait for a daemon to listen. Two cores shared with other tests need it.
-const START_LIMIT: Duration = Duration::from_secs(60);
-/// Free memory that is left to daemons, in bytes.
-const MEMORY_NEEDED: u64 = 4 << 30;
-/// Longest wait for a daemon to end by itself.
-const STOP_LIMIT: Duration = Duration::from_secs(20);
-
-/// The program `name` that `cargo xtask test` builds, from `BKHOST_TEST_ENGINES` or the user's cache.
-///
-/// # Panics
-///
-/// When it is not there.
-pub fn program(name: &str) -> PathBuf {
-    let path = engines().join(name);
-    assert!(
-        path.is_file(),
-        "`{}` is missing: run `cargo xtask test`",
-        path.display()
-    );
-    path
-}
-
-fn engines() -> PathBuf {
-    if let Some(folder) = std::env::var_os("BKHOST_TEST_ENGINES") {
-        return folder.into();
-    }
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default());
-    cache
-        .unwrap_or_else(|| home().join(".cache"))
-        .join("bkhost/engines/bin")
-}
+use crate::certificates::Certificates;
+use crate::provided::program;
+use crate::server::{Server, free_port, listens, path};
+use crate::space;
 
 /// A running daemon. It is stopped, and its folder removed, on drop.
 pub struct Daemon {
-    child: Child,
+    // Fields are dropped in this order.
+    server: Server,
+    mounts: Mounts,
     folder: tempfile::TempDir,
+}
+
+/// What may still be mounted below this folder when the daemon has ended.
+struct Mounts(PathBuf);
+
+impl Drop for Mounts {
+    fn drop(&mut self) {
+        space::unmount_below(&self.0);
+    }
 }
 
 impl Daemon {
@@ -58,51 +39,77 @@ impl Daemon {
         Self::start_with(&[])
     }
 
+    /// A daemon that tests share: the one that another test uses at this moment, or a new one.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start, with its log.
+    pub fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Daemon>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(daemon) = shared.upgrade() {
+            return daemon;
+        }
+        let daemon = Arc::new(Self::start());
+        *shared = Arc::downgrade(&daemon);
+        daemon
+    }
+
     /// Starts a daemon with more arguments.
     ///
     /// # Panics
     ///
     /// When it does not start, with its log.
     pub fn start_with(arguments: &[&str]) -> Self {
-        // Short, because the path of a socket may have 108 bytes.
-        let folder = tempfile::Builder::new()
-            .prefix("bkd")
-            .tempdir_in(roomy_memory().unwrap_or_else(std::env::temp_dir))
-            .unwrap();
-        let log = File::create(folder.path().join("log")).unwrap();
-        let child = Command::new(program("buildkitd"))
+        let mut daemon = Self::launch(arguments);
+        let socket = daemon.socket();
+        daemon.server.wait_until(|| UnixStream::connect(&socket).is_ok());
+        daemon
+    }
+
+    /// Starts a daemon that also listens on the loopback interface, with mutual TLS. Gives its `tcp://` address.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start, with its log.
+    pub fn start_with_tls(certificates: &Certificates) -> (Self, String) {
+        let port = free_port();
+        let address = format!("tcp://127.0.0.1:{port}");
+        let file = |name| certificates.file(name).display().to_string();
+        let mut daemon = Self::launch(&[
+            "--addr",
+            &address,
+            "--tlscacert",
+            &file("ca.pem"),
+            "--tlscert",
+            &file("server.pem"),
+            "--tlskey",
+            &file("server-key.pem"),
+        ]);
+        daemon.server.wait_until(|| listens(port));
+        (daemon, address)
+    }
+
+    fn launch(arguments: &[&str]) -> Self {
+        let folder = space::folder("bkd");
+        let mut command = Command::new(program("buildkitd"));
+        command
             .arg("--root")
             .arg(folder.path().join("root"))
             .arg("--addr")
             .arg(address(folder.path()))
             // It looks for runc there, whatever it is told.
-            .env("PATH", path_with(&engines()))
+            .env("PATH", path())
             .args([
                 "--oci-worker-binary=runc",
                 "--oci-worker-net=host",
                 "--containerd-worker=false",
             ])
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let mut daemon = Self { child, folder };
-        daemon.wait_until_it_listens();
-        daemon
-    }
-
-    fn wait_until_it_listens(&mut self) {
-        let start = Instant::now();
-        while UnixStream::connect(self.socket()).is_err() {
-            let ended = self.child.try_wait().unwrap();
-            assert!(
-                ended.is_none() && start.elapsed() < START_LIMIT,
-                "buildkitd did not start ({ended:?}):\n{}",
-                self.log()
-            );
-            std::thread::sleep(Duration::from_millis(20));
+            .args(arguments);
+        Self {
+            server: Server::start(command, &folder.path().join("log")),
+            mounts: Mounts(folder.path().to_owned()),
+            folder,
         }
     }
 
@@ -123,114 +130,27 @@ impl Daemon {
 
     /// What it has logged so far.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+        self.server.log()
     }
 
     /// Its process id.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.server.pid()
     }
 
-    /// Kills it without a warning, as a machine that goes away would: its steps, which outlive it otherwise, end with
-    /// it.
+    /// Kills it without a warning, as a machine that goes away would.
     pub fn kill(&mut self) {
-        let steps = descendants(self.child.id());
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        for step in steps {
-            send(step, Signal::KILL);
-        }
-        unmount_below(self.folder.path());
+        self.server.kill();
+        space::unmount_below(&self.mounts.0);
     }
 
     /// Stops it where it stands, so that it keeps its connections and says nothing, or lets it go on.
     pub fn freeze(&self, frozen: bool) {
-        self.signal(if frozen { Signal::STOP } else { Signal::CONT });
+        self.server
+            .signal(if frozen { Signal::STOP } else { Signal::CONT });
     }
-
-    fn signal(&self, signal: Signal) {
-        send(self.child.id(), signal);
-    }
-
-    /// Asks it to end, and waits.
-    fn stop(&mut self) {
-        self.signal(Signal::TERM);
-        let start = Instant::now();
-        while matches!(self.child.try_wait(), Ok(None)) {
-            if start.elapsed() > STOP_LIMIT {
-                return self.kill();
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        self.freeze(false);
-        if std::thread::panicking() {
-            eprintln!("log of buildkitd:\n{}", self.log());
-        }
-        if matches!(self.child.try_wait(), Ok(None)) {
-            self.stop();
-        }
-        unmount_below(self.folder.path());
-    }
-}
-
-/// A file system in memory with room for several daemons: theirs sync often, and removing what they leave takes minutes
-/// on a busy disk. Containers have 64 MiB there, which is not enough.
-fn roomy_memory() -> Option<PathBuf> {
-    let folder = Path::new("/dev/shm");
-    let room = rustix::fs::statvfs(folder).ok()?;
-    let enough = room.f_bavail * room.f_frsize >= MEMORY_NEEDED;
-    enough.then(|| folder.to_owned())
-}
-
-fn path_with(first: &Path) -> OsString {
-    let rest = std::env::var_os("PATH").unwrap_or_default();
-    let folders = [first.to_owned()].into_iter().chain(std::env::split_paths(&rest));
-    std::env::join_paths(folders).unwrap()
 }
 
 fn address(folder: &Path) -> String {
     format!("unix://{}/s.sock", folder.display())
-}
-
-fn send(pid: u32, signal: Signal) {
-    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-        let _ = kill_process(pid, signal);
-    }
-}
-
-/// Every process that `pid` started, and theirs.
-fn descendants(pid: u32) -> Vec<u32> {
-    let parents: Vec<(u32, u32)> = std::fs::read_dir("/proc")
-        .unwrap()
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter_map(|child| Some((child, parent(child)?)))
-        .collect();
-    let mut found = vec![pid];
-    let mut next = 0;
-    while let Some(&ancestor) = found.get(next) {
-        let children = parents.iter().filter(|(_, parent)| *parent == ancestor);
-        found.extend(children.map(|(child, _)| *child));
-        next += 1;
-    }
-    found.split_off(1)
-}
-
-/// The fourth field of `/proc/PID/stat`; the second, a name in brackets, may hold anything.
-fn parent(pid: u32) -> Option<u32> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
-}
-
-/// A killed daemon leaves the file systems of its steps mounted, and what is mounted cannot be removed.
-fn unmount_below(folder: &Path) {
-    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let below = mounts.lines().filter_map(|line| line.split(' ').nth(1));
-    for mount in below.filter(|mount| Path::new(mount).starts_with(folder)) {
-        let _ = Command::new("umount").arg("-l").arg(mount).status();
-    }
 }

@@ -12,9 +12,9 @@ use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataMap;
-use tonic::{Request, Response, Status, Streaming, async_trait};
+use tonic::{Code, Request, Response, Status, Streaming, async_trait};
 
-use super::chain_text;
+use super::failure::Failures;
 use super::fsutil::receive::{Leftovers, OUTSTANDING, receive_tree};
 use crate::buildkit::spec::{ExportTarget, StandardOutput};
 
@@ -28,12 +28,18 @@ const PENDING_PACKETS: usize = 128;
 pub struct ExportTargets {
     targets: Vec<ExportTarget>,
     output: StandardOutput,
+    failures: Failures,
 }
 
 impl ExportTargets {
-    /// Targets by position of their exporter, and what stands for standard output.
-    pub fn new(targets: Vec<ExportTarget>, output: StandardOutput) -> Self {
-        Self { targets, output }
+    /// Targets by position of their exporter, and what stands for standard output. What cannot be written is kept in
+    /// `failures`.
+    pub(super) fn new(targets: Vec<ExportTarget>, output: StandardOutput, failures: Failures) -> Self {
+        Self {
+            targets,
+            output,
+            failures,
+        }
     }
 
     /// The exporter the daemon names; old daemons name none and have one exporter.
@@ -60,6 +66,7 @@ impl FileSend for ExportTargets {
             .metadata()
             .contains_key("buildkit-exporter-multi-platform");
         let incoming = request.into_inner();
+        let failures = self.failures.clone();
         match target {
             ExportTarget::Folder { delete: true, .. } if !multi_platform => Err(Status::failed_precondition(
                 "local exporter mode=delete requires a BuildKit daemon with multi-platform local export support",
@@ -70,10 +77,12 @@ impl FileSend for ExportTargets {
                 } else {
                     Leftovers::Keep
                 };
-                Ok(Response::new(receive_folder(path, leftovers, incoming)))
+                Ok(Response::new(receive_folder(path, leftovers, incoming, failures)))
             }
-            ExportTarget::File(path) => receive_bytes(Output::File(path), incoming).await,
-            ExportTarget::Stdout => receive_bytes(Output::Standard(self.output.clone()), incoming).await,
+            ExportTarget::File(path) => receive_bytes(Output::File(path), incoming, &failures).await,
+            ExportTarget::Stdout => {
+                receive_bytes(Output::Standard(self.output.clone()), incoming, &failures).await
+            }
             ExportTarget::None | ExportTarget::Layout(_) => Err(Status::invalid_argument(
                 "this exporter has no file on the client",
             )),
@@ -82,7 +91,12 @@ impl FileSend for ExportTargets {
 }
 
 /// Takes a tree in; what comes out are the requests to the daemon, then its end.
-fn receive_folder(path: PathBuf, leftovers: Leftovers, incoming: Streaming<Frame>) -> FrameStream {
+fn receive_folder(
+    path: PathBuf,
+    leftovers: Leftovers,
+    incoming: Streaming<Frame>,
+    failures: Failures,
+) -> FrameStream {
     let (forward, mut packets) = mpsc::channel::<Packet>(PENDING_PACKETS);
     let (outgoing, requests) = mpsc::channel::<Packet>(OUTSTANDING + 2);
     let (ended, end) = tokio::sync::oneshot::channel();
@@ -99,7 +113,7 @@ fn receive_folder(path: PathBuf, leftovers: Leftovers, incoming: Streaming<Frame
         match end.await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(Err(
-                transport.unwrap_or_else(|| Status::unknown(chain_text(&error)))
+                transport.unwrap_or_else(|| failures.status(Code::Unknown, &error))
             )),
             Err(_) => Some(Err(Status::internal("writing the export ended without a result"))),
         }
@@ -109,10 +123,16 @@ fn receive_folder(path: PathBuf, leftovers: Leftovers, incoming: Streaming<Frame
 
 /// Gives the failure of the transport, if it failed.
 async fn forward_packets(mut incoming: Streaming<Frame>, forward: mpsc::Sender<Packet>) -> Option<Status> {
-    while let Some(received) = incoming.next().await {
+    loop {
+        let received = tokio::select! {
+            // The writer gave up. The daemon may have nothing to send until it is asked, or told so.
+            () = forward.closed() => return None,
+            received = incoming.next() => received,
+        };
         let frame = match received {
-            Ok(frame) => frame,
-            Err(status) => return Some(status),
+            Some(Ok(frame)) => frame,
+            Some(Err(status)) => return Some(status),
+            None => return None,
         };
         let Ok(packet) = frame.unpack::<Packet>() else {
             return Some(Status::invalid_argument(
@@ -123,7 +143,6 @@ async fn forward_packets(mut incoming: Streaming<Frame>, forward: mpsc::Sender<P
             return None;
         }
     }
-    None
 }
 
 enum Output {
@@ -135,6 +154,7 @@ enum Output {
 async fn receive_bytes(
     output: Output,
     mut incoming: Streaming<Frame>,
+    failures: &Failures,
 ) -> Result<Response<FrameStream>, Status> {
     let (pieces, pending) = mpsc::channel::<Piece>(PENDING_PIECES);
     let writer = tokio::task::spawn_blocking(move || write_pieces(&output, pending));
@@ -151,7 +171,7 @@ async fn receive_bytes(
     let written = writer
         .await
         .map_err(|error| Status::internal(error.to_string()))?;
-    written.map_err(|error| Status::unknown(chain_text(&error)))?;
+    written.map_err(|error| failures.status(Code::Unknown, &error))?;
     Ok(Response::new(Box::pin(futures::stream::empty())))
 }
 
@@ -319,6 +339,7 @@ mod tests {
         let targets = ExportTargets::new(
             vec![ExportTarget::None, ExportTarget::Stdout],
             StandardOutput::default(),
+            Failures::default(),
         );
         let mut metadata = MetadataMap::new();
         assert_eq!(targets.target(&metadata).unwrap(), &ExportTarget::None);

@@ -193,6 +193,36 @@ async fn progress_that_never_ends_is_left_after_5_s_of_silence() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn progress_of_a_busy_daemon_is_asked_for_again() {
+    let daemon = Daemon {
+        solve_hangs: true,
+        status_late: Arc::new(2.into()),
+        ..Default::default()
+    };
+    let (channel, _server) = connect(&daemon).await;
+    let (sink, mut updates) = Sink::channel();
+    let start = Instant::now();
+    let build = run(&channel, spec(), sink, Cancel::new());
+    tokio::select! {
+        ended = build => panic!("{ended:?}"),
+        update = updates.recv() => assert_eq!(update.unwrap().vertexes[0].digest, "sha256:a"),
+    }
+    assert_eq!(start.elapsed().as_secs(), 12);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_build_that_never_had_progress_is_not_waited_for() {
+    let daemon = Daemon {
+        result: Err(failure()),
+        status_late: Arc::new(usize::MAX.into()),
+        ..Default::default()
+    };
+    let start = Instant::now();
+    solve(&daemon, spec()).await.unwrap_err();
+    assert_eq!(start.elapsed().as_secs(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cancelled_build_ends_within_one_and_a_half_seconds() {
     let daemon = Daemon {
         solve_hangs: true,

@@ -23,7 +23,7 @@ Examples:
     echo 'FROM scratch' | bkhost build --output out -
     git archive HEAD | bkhost build --output out -";
 
-/// Start a build
+/// Build from a Dockerfile
 #[derive(Args, Clone, Debug, Default)]
 #[command(after_help = EXAMPLES)]
 pub struct BuildArgs {
@@ -31,123 +31,123 @@ pub struct BuildArgs {
     #[arg(value_name = "PATH | URL | -")]
     pub context: String,
 
-    /// Add a custom host-to-IP mapping (format: "host:ip"; repeatable)
+    /// Add a line to the hosts file of build steps (repeatable)
     #[arg(long, value_name = "HOST:IP")]
     pub add_host: Vec<String>,
 
-    /// Allow extra privileged entitlement (e.g., "network.host", "security.insecure", "device"; repeatable)
+    /// Let the build do more than usual: network.host, security.insecure, device or buildx.local.delete (repeatable)
     #[arg(long, value_name = "ENTITLEMENT")]
     pub allow: Vec<String>,
 
-    /// Add annotation to the image (format: "[TYPE[[PLATFORM]][,TYPE...]:]KEY=VALUE"; repeatable)
+    /// Annotate the image: [TYPE[[PLATFORM]][,TYPE...]:]KEY=VALUE (repeatable)
     #[arg(long, value_name = "ANNOTATION")]
     pub annotation: Vec<String>,
 
-    /// Attestation parameters (format: "type=sbom,generator=image"; repeatable)
+    /// Attach an attestation, such as type=sbom or type=provenance,mode=max (repeatable)
     #[arg(long, value_name = "ATTESTATION")]
     pub attest: Vec<String>,
 
-    /// Set build-time variables; the value of KEY alone comes from the environment (repeatable)
+    /// Set a build argument; KEY alone takes its value from the environment (repeatable)
     #[arg(long, value_name = "KEY[=VALUE]")]
     pub build_arg: Vec<String>,
 
-    /// Additional build contexts (e.g., "name=path"; repeatable)
+    /// Give a context a name: a folder, docker-image://, oci-layout://, a git or http address (repeatable)
     #[arg(long, value_name = "NAME=VALUE")]
     pub build_context: Vec<String>,
 
-    /// External cache sources (e.g., "user/app:cache", "type=registry,ref=user/app:cache"; repeatable)
+    /// Read cache from an image reference or type=registry,ref=... (repeatable)
     #[arg(long, value_name = "CACHE")]
     pub cache_from: Vec<String>,
 
-    /// Cache export destinations (e.g., "user/app:cache", "type=inline"; repeatable)
+    /// Write cache to an image reference, type=registry,ref=... or type=inline (repeatable)
     #[arg(long, value_name = "CACHE")]
     pub cache_to: Vec<String>,
 
-    /// Set the parent cgroup for the "RUN" instructions during build
+    /// Put build steps under this control group
     #[arg(long, value_name = "CGROUP")]
     pub cgroup_parent: Option<String>,
 
-    /// Name of the Dockerfile (default: "PATH/Dockerfile"), or `-` for standard input
+    /// Dockerfile to read (default: Dockerfile of the context); `-` is standard input
     #[arg(short, long, value_name = "FILE")]
     pub file: Option<String>,
 
-    /// Write the image ID to a file
+    /// Write the image id to this file
     #[arg(long, value_name = "FILE")]
     pub iidfile: Option<String>,
 
-    /// Set metadata for an image (repeatable)
+    /// Add a label to the image; KEY alone has an empty value (repeatable)
     #[arg(long, value_name = "KEY[=VALUE]")]
     pub label: Vec<String>,
 
-    /// Shorthand for "--output=type=docker"
+    /// Load the image into a container engine
     #[arg(long)]
     pub load: bool,
 
-    /// Write build result metadata to a file
+    /// Write what is known of the result to this file, as JSON
     #[arg(long, value_name = "FILE")]
     pub metadata_file: Option<String>,
 
-    /// Set the networking mode for the "RUN" instructions during build
+    /// Network of build steps: default, host or none
     #[arg(long, value_name = "MODE", default_value = "default")]
     pub network: String,
 
-    /// Do not use cache when building the image
+    /// Run every step again
     #[arg(long)]
     pub no_cache: bool,
 
-    /// Do not cache specified stages (repeatable)
+    /// Run every step of this stage again (repeatable)
     #[arg(long, value_name = "STAGE")]
     pub no_cache_filter: Vec<String>,
 
-    /// Output destination (format: "type=local,dest=path"; repeatable)
+    /// Keep the result: a folder, `-` for a tar archive, or type=local|tar|oci|docker|image|registry,dest=PATH (repeatable)
     #[arg(short, long, value_name = "OUTPUT")]
     pub output: Vec<String>,
 
-    /// Set target platform for build (default: $DOCKER_DEFAULT_PLATFORM; repeatable)
+    /// Build for these platforms (default: $DOCKER_DEFAULT_PLATFORM; repeatable)
     #[arg(long, value_name = "PLATFORM")]
     pub platform: Vec<String>,
 
-    /// Set type of progress output ("auto", "none", "plain", "quiet", "rawjson", "tty")
+    /// How to show the build: auto, none, plain, quiet, rawjson or tty
     #[arg(long, value_name = "MODE", default_value = "auto")]
     pub progress: String,
 
-    /// Shorthand for "--attest=type=provenance"
+    /// Attach provenance: true, false, or attributes such as mode=max
     #[arg(long, value_name = "PROVENANCE")]
     pub provenance: Option<String>,
 
-    /// Always attempt to pull all referenced images
+    /// Look for newer images of every FROM
     #[arg(long)]
     pub pull: bool,
 
-    /// Shorthand for "--output=type=registry,unpack=false"
+    /// Push the image to its registry
     #[arg(long)]
     pub push: bool,
 
-    /// Suppress the build output and print image ID on success
+    /// Show nothing, and print the image id at the end
     #[arg(short, long)]
     pub quiet: bool,
 
-    /// Shorthand for "--attest=type=sbom"
+    /// Attach a list of what the image contains: true, false, or attributes
     #[arg(long, value_name = "SBOM")]
     pub sbom: Option<String>,
 
-    /// Secret to expose to the build (format: "id=mysecret[,src=/local/secret]"; repeatable)
+    /// Hand a secret to steps: id=NAME,src=FILE or id=NAME,env=VARIABLE (repeatable)
     #[arg(long, value_name = "SECRET")]
     pub secret: Vec<String>,
 
-    /// Shared memory size for build containers
+    /// Size of /dev/shm in build steps, such as 64m
     #[arg(long, value_name = "BYTES", default_value = "0")]
     pub shm_size: String,
 
-    /// Image identifier (format: "[registry/]repository[:tag]"; repeatable)
+    /// Name the image: [REGISTRY/]NAME[:TAG] (repeatable)
     #[arg(short, long, value_name = "NAME")]
     pub tag: Vec<String>,
 
-    /// Set the target build stage to build
+    /// Build this stage of the Dockerfile
     #[arg(long, value_name = "STAGE")]
     pub target: Option<String>,
 
-    /// Ulimit options (repeatable)
+    /// Limit a resource of build steps (repeatable)
     #[arg(long, value_name = "NAME=SOFT[:HARD]")]
     pub ulimit: Vec<String>,
 }

@@ -10,6 +10,9 @@ use std::io::Read;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 pub use super::super::build::args::BuildArgs;
 use super::super::build::inputs::{self, Inputs, Wanted};
 use super::super::build::request::{BuildRequest, Surroundings, TypedBuild};
@@ -19,11 +22,11 @@ use super::super::env_vars::Environment;
 use super::super::settings::{Choice, Context, resolve_builder};
 use super::super::status;
 use crate::acquire::Daemon;
-use crate::buildkit::spec::{RegistryCredentials, SolveSpec, Solved, StandardOutput};
+use crate::buildkit::spec::{ExportTarget, Exporter, RegistryCredentials, SolveSpec, Solved, StandardOutput};
 use crate::driver::node::{Cancel, Drivers, NodeConfig};
 use crate::error::{CommandError, Result};
 use crate::git;
-use crate::output::{image_id, metadata};
+use crate::output::{image_id, layout_index, metadata};
 use crate::platform::Platform;
 use crate::progress::event::{Sink, Warning};
 use crate::progress::{self, Mode, Settings, Summary};
@@ -168,7 +171,13 @@ impl Display {
             builder.name, builder.driver
         );
         let label = format!("{}:{}", builder.driver, builder.name);
-        let task = async move { progress::drive(&settings, &ui, Some(description), &label, updates).await };
+        // Before the task runs: what is said meanwhile must not come before the first line of the display.
+        let hold = (!settings.mode.is_silent()).then(|| ui.hold());
+        let task = async move {
+            let summary = progress::drive(&settings, &ui, Some(description), &label, updates).await;
+            drop(hold);
+            summary
+        };
         Self {
             sink,
             task: tokio::spawn(task),
@@ -332,7 +341,10 @@ impl Solve<'_> {
         let Found { daemon, platforms } = found;
         let (abilities, capabilities) = tokio::join!(daemon.abilities(), daemon.client.capabilities());
         let abilities = abilities.map_err(failure::of_acquire)?;
-        let capabilities = capabilities.map_err(|error| failure::of_rpc(&error))?;
+        let capabilities = match capabilities {
+            Ok(capabilities) => capabilities,
+            Err(error) => return Err(failure::of_call(error, &daemon).await),
+        };
         let facts = NodeFacts {
             driver: &self.builder.driver,
             abilities: &abilities,
@@ -344,8 +356,10 @@ impl Solve<'_> {
         let spec = self.spec(&facts, source_control)?;
         let reference = spec.reference.clone();
         record.keep(&daemon.name, &reference, self.request);
+        let exporters = spec.exporters.clone();
         let solved = self.solve(&daemon, spec).await?;
         let mut response = solved.response;
+        enter_layouts(&exporters, &response)?;
         response.extend(
             record
                 .provenance(&daemon, &reference, self.request, &self.sink)
@@ -378,6 +392,21 @@ impl Solve<'_> {
             Err(error) => Err(failure::of_solve(error, daemon).await),
         }
     }
+}
+
+/// The daemon has put the image into the folder, but only the client knows what it is called there.
+fn enter_layouts(exporters: &[Exporter], response: &BTreeMap<String, String>) -> Result<()> {
+    let descriptor = response.get("containerimage.descriptor");
+    let Some(descriptor) = descriptor.and_then(|text| STANDARD.decode(text).ok()) else {
+        return Ok(());
+    };
+    let names = response.get("image.name").map_or("", String::as_str);
+    for exporter in exporters {
+        if let ExportTarget::Layout(folder) = &exporter.target {
+            layout_index::enter(folder, &descriptor, names)?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes what the user asked to keep of a build that has ended well.

@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::service::Routes;
 
 use crate::buildkit::fake::Daemon;
+use crate::connect::tls::TlsError;
 
 async fn connect_to(answer: &'static [u8]) -> ConnectError {
     let (near, mut far) = tokio::io::duplex(4096);
@@ -61,19 +62,19 @@ async fn a_grpc_server_without_buildkit_is_told() {
     assert!(!error.is_transient());
 }
 
-struct Failing(std::io::ErrorKind);
+struct Failing<F>(F);
 
-impl tokio::io::AsyncRead for Failing {
+impl<F: Fn() -> std::io::Error> tokio::io::AsyncRead for Failing<F> {
     fn poll_read(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
         _: &mut tokio::io::ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Err(self.0.into()))
+        Poll::Ready(Err((self.0)()))
     }
 }
 
-impl tokio::io::AsyncWrite for Failing {
+impl<F> tokio::io::AsyncWrite for Failing<F> {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, data: &[u8]) -> Poll<std::io::Result<usize>> {
         Poll::Ready(Ok(data.len()))
     }
@@ -89,12 +90,46 @@ impl tokio::io::AsyncWrite for Failing {
 
 #[tokio::test]
 async fn refused_and_reset_are_two_errors() {
-    let refused = Pipe::new(Failing(std::io::ErrorKind::ConnectionRefused));
+    let refused = Pipe::new(Failing(|| std::io::ErrorKind::ConnectionRefused.into()));
     let error = Channel::connect(refused, None).await.unwrap_err();
     assert!(matches!(error, ConnectError::Refused { .. }), "{error:?}");
-    let reset = Pipe::new(Failing(std::io::ErrorKind::ConnectionReset));
+    let reset = Pipe::new(Failing(|| std::io::ErrorKind::ConnectionReset.into()));
     let error = Channel::connect(reset, None).await.unwrap_err();
     assert!(matches!(error, ConnectError::Reset { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_refused_client_certificate_is_final_and_has_its_way_out() {
+    let pipe = Pipe::new(Failing(|| {
+        std::io::Error::other(TlsError::Identity {
+            peer: "h:1".into(),
+            why: "it is unknown there".into(),
+            hint: "Give another `cert`".into(),
+        })
+    }));
+    let error = Channel::connect(pipe, None).await.unwrap_err();
+    assert!(!error.is_transient());
+    assert_eq!(
+        error.to_string(),
+        "`h:1` refused the client certificate: it is unknown there"
+    );
+    assert_eq!(error.hint(), Some("Give another `cert`"));
+}
+
+#[tokio::test]
+async fn a_helper_program_that_ends_has_its_own_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = crate::connect::helper_program::tests::helper(
+        dir.path(),
+        "echo first >&2; echo 'no such host' >&2; exit 255",
+    );
+    let last_words = program.last_words();
+    let pipe = Pipe::new(program).with_last_words(Some(last_words));
+    let error = Channel::connect(pipe, None).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "`sh` ended with status 255 before the daemon answered: no such host"
+    );
 }
 
 #[tokio::test]

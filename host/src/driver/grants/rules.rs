@@ -5,6 +5,8 @@
 //! `{node-dns}` (with `-` for `_`), `{option:NAME}` (a driver option of the builder). A path segment `{id:CLASS}` is an
 //! id of that class that an allowed request returned earlier in the operation.
 
+mod json;
+
 use std::collections::BTreeMap;
 
 use percent_encoding::percent_decode_str;
@@ -297,7 +299,7 @@ fn check_body(rule: &RuleText, body: &[u8], scope: &Scope<'_>) -> Result<(), Ref
     if body.len() > BODY {
         return Err(Refusal::Body(format!("the body has more than {BODY} bytes")));
     }
-    let Ok(value) = parse_unambiguous(body) else {
+    let Ok(value) = json::parse_unambiguous(body) else {
         return Err(Refusal::Body(format!(
             "the rule `{name}` wants a JSON body whose objects name each field once"
         )));
@@ -307,64 +309,6 @@ fn check_body(rule: &RuleText, body: &[u8], scope: &Scope<'_>) -> Result<(), Ref
             "the rule `{name}` does not allow the body's field `{field}`"
         ))
     })
-}
-
-/// Reads JSON and refuses objects that name a field twice: the server might take the other one. Names that differ in
-/// case only count as the same, because Go's decoder takes either.
-fn parse_unambiguous(body: &[u8]) -> Result<Value, serde_json::Error> {
-    struct Once;
-    impl<'de> serde::de::DeserializeSeed<'de> for Once {
-        type Value = Value;
-        fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-            deserializer.deserialize_any(self)
-        }
-    }
-    impl<'de> serde::de::Visitor<'de> for Once {
-        type Value = Value;
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("JSON")
-        }
-        fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-            Ok(Value::Bool(value))
-        }
-        fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-            Ok(value.into())
-        }
-        fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-            Ok(value.into())
-        }
-        fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-            Ok(value.into())
-        }
-        fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-            Ok(value.into())
-        }
-        fn visit_unit<E>(self) -> Result<Value, E> {
-            Ok(Value::Null)
-        }
-        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-            let mut values = Vec::new();
-            while let Some(value) = seq.next_element_seed(Once)? {
-                values.push(value);
-            }
-            Ok(Value::Array(values))
-        }
-        fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-            let mut fields = serde_json::Map::new();
-            let mut seen = std::collections::BTreeSet::new();
-            while let Some(key) = map.next_key::<String>()? {
-                if !seen.insert(key.to_lowercase()) {
-                    return Err(serde::de::Error::custom("a field is named twice"));
-                }
-                fields.insert(key, map.next_value_seed(Once)?);
-            }
-            Ok(Value::Object(fields))
-        }
-    }
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let value = serde::de::DeserializeSeed::deserialize(Once, &mut deserializer)?;
-    deserializer.end()?;
-    Ok(value)
 }
 
 /// Checks every leaf of a body; the error is the path of the first that is not allowed.

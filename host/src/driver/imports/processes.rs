@@ -59,7 +59,8 @@ impl View<'_> {
     /// The place of the node's daemon; `call` is what a refusal names.
     fn site(&self, call: &str) -> Answer<Site> {
         self.call.grants.processes(call)?;
-        Ok(folders::site(&self.call.config, &self.call.environment))
+        let options = self.call.grants.folder_options();
+        folders::site(&self.call.config, &self.call.environment, options)
     }
 
     /// A daemon as a handle; its socket may be opened from now on.
@@ -76,7 +77,11 @@ impl View<'_> {
 impl Host for View<'_> {
     async fn find(&mut self, name: String, option_name: String) -> Answer<Option<Resource<Program>>> {
         self.call.grants.program(&name)?;
-        let chosen = self.call.grants.program_option(&option_name)?;
+        // A program without an option of its own has an empty name there.
+        let chosen = match option_name.is_empty() {
+            true => None,
+            false => self.call.grants.program_option(&option_name)?,
+        };
         let surroundings = folders::surroundings(&self.call.environment);
         let found = programs::find(&name, chosen, &surroundings).map_err(|error| {
             let message = format!("Option `{option_name}`: {error}");

@@ -7,7 +7,7 @@ use crate::connect::helper_program::{HelperCommand, HelperError};
 use crate::connect::pipe::Pipe;
 use crate::driver::environment::HostEnvironment;
 use crate::driver::grants::endpoint::Helper;
-use crate::keeper::exec::OWN_PROGRAM;
+use crate::keeper::exec::own_program;
 use crate::keeper::programs;
 
 /// Starts the helper; it may fail to connect only later, which shows as a failed read.
@@ -19,7 +19,7 @@ fn connect(helper: &Helper, environment: &HostEnvironment) -> Result<Connection,
     let command = command(helper)?;
     let program = command.program();
     let path = programs::on_path(program, Some(&environment.path)).ok_or(HelperError::Missing { program })?;
-    let running = command.start(&path, OWN_PROGRAM.as_ref())?;
+    let running = command.start(&path, own_program(&environment.executable))?;
     let last_words = running.last_words();
     Ok(Connection::new(Pipe::new(running), peer(helper)).with_last_words(last_words))
 }

@@ -6,6 +6,7 @@ use super::super::types::{Answer, Failure};
 use crate::driver::bindings::types::ErrorKind;
 use crate::driver::environment::HostEnvironment;
 use crate::driver::node::NodeConfig;
+use crate::keeper::exec::own_program;
 use crate::keeper::paths::{Owner, Surroundings};
 use crate::keeper::site::Site;
 
@@ -18,18 +19,22 @@ pub(super) fn surroundings(environment: &HostEnvironment) -> Surroundings {
     }
 }
 
-/// The place of the node's daemon.
-pub(super) fn site(config: &NodeConfig, environment: &HostEnvironment) -> Site {
-    let owner = Owner::new(
-        &environment.store_dir,
-        &config.builder.to_lowercase(),
-        &config.node,
+/// The place of the node's daemon. It goes with the daemon's state folder: the value of the first of `options` that is
+/// given, or the default of the node.
+pub(super) fn site(config: &NodeConfig, environment: &HostEnvironment, options: &[String]) -> Answer<Site> {
+    let mut given = options
+        .iter()
+        .filter_map(|name| Some((name, config.options.get(name)?)));
+    let state = match given.find(|(_, value)| !value.is_empty()) {
+        Some((name, value)) => state(Some(value), name, config, environment)?,
+        None => default_state(config, environment)?,
+    };
+    let site = Site::new(
+        surroundings(environment),
+        Owner::of(&state),
+        &environment.runtime_dir,
     );
-    let site = Site::new(surroundings(environment), owner, &environment.runtime_dir);
-    match environment.executable.as_os_str().is_empty() {
-        true => site,
-        false => site.with_host_program(&environment.executable),
-    }
+    Ok(site.with_host_program(own_program(&environment.executable)))
 }
 
 /// The state folder: what the option names, or the default of the node.

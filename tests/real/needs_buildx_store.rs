@@ -10,7 +10,8 @@
 
 use std::process::{Command, Output};
 
-use bkhost_test_support::daemon::{self, Daemon};
+use bkhost_test_support::daemon::Daemon;
+use bkhost_test_support::provided::program;
 
 use crate::scripted::Scripted;
 use crate::sealed::Sealed;
@@ -30,7 +31,7 @@ impl Shared {
     }
 
     fn buildx(&self, line: &str) -> Output {
-        Command::new(daemon::program("buildx"))
+        Command::new(program("buildx"))
             .args(line.split_whitespace())
             .env_clear()
             .envs(self.sealed.variables())

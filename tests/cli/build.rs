@@ -1,0 +1,80 @@
+//! `build` up to the moment when something would boot: what cannot work is said before.
+
+use crate::scripted::Scripted;
+use crate::sealed::Sealed;
+
+fn with_context() -> (Sealed, Scripted) {
+    let (sealed, drivers) = (Sealed::new(), Scripted::default());
+    sealed.run(&drivers, "create --use --name up tcp://b:1/up").ok();
+    std::fs::create_dir_all(sealed.home().join("src/empty")).unwrap();
+    std::fs::write(sealed.home().join("src/Dockerfile"), "FROM scratch\n").unwrap();
+    (sealed, drivers)
+}
+
+/// What is said of `bkhost build WORDS`, without the lines of the display.
+fn refused(words: &str) -> String {
+    let (sealed, drivers) = with_context();
+    let home = sealed.home().display().to_string();
+    let said = sealed
+        .run(&drivers, &format!("build {}", words.replace('~', &home)))
+        .refused();
+    assert!(drivers.done().is_empty(), "{:?}", drivers.done());
+    said
+}
+
+#[test]
+fn values_are_refused_without_a_prefix() {
+    insta::assert_snapshot!(refused("-o dest=x,name=y ~/src"), @r#"
+    ERROR: type is required for output
+    hint: For example `--output type=local,dest=FOLDER` or just `--output FOLDER`
+    "#);
+    insta::assert_snapshot!(refused("--progress fancy ~/src"), @r#"
+    ERROR: invalid progress mode fancy
+    hint: Modes are auto, none, plain, quiet, rawjson and tty
+    "#);
+    insta::assert_snapshot!(refused("--ulimit nofiles=1 ~/src"), @r#"
+    ERROR: invalid argument "nofiles=1" for "--ulimit" flag: invalid ulimit type: nofiles
+    hint: Known limits: core, cpu, data, fsize, locks, memlock, msgqueue, nice, nofile, nproc, rss, rtprio, rttime, sigpending, stack
+    "#);
+}
+
+#[test]
+fn what_cannot_work_is_said_before_anything_boots() {
+    insta::assert_snapshot!(refused("-o ~/out ~/src/empty"), @r#"
+    ERROR: failed to build: failed to solve: failed to read dockerfile: open Dockerfile: no such file or directory
+    hint: There is no `HOME/src/empty/Dockerfile`; name another one with `-f PATH`, or pass it with `-f -`
+    "#);
+    insta::assert_snapshot!(refused("-o ~/src/Dockerfile ~/src"), @"ERROR: failed to build: destination directory HOME/src/Dockerfile is a file");
+    insta::assert_snapshot!(refused("-o ~/out --secret id=token,src=~/none ~/src"), @r#"
+    ERROR: failed to build: failed to stat HOME/none: stat HOME/none: no such file or directory
+    hint: Secret `token` needs a file that can be read: `--secret id=token,src=FILE`, or a variable: `--secret id=token,env=NAME`
+    "#);
+    insta::assert_snapshot!(refused("-o ~/out --platform linux/x86_64/v1,foo ~/src"), @r#"
+    ERROR: failed to build: "foo": unknown operating system or architecture: invalid argument
+    hint: A platform is written `os/architecture[/variant]`, for example `linux/arm64`
+    "#);
+    insta::assert_snapshot!(refused("--push ~/src"), @r#"
+    ERROR: failed to build: tag is needed when pushing to registry
+    hint: Name the image with `-t REGISTRY/NAME:TAG`
+    "#);
+    insta::assert_snapshot!(refused("--load ~/src"), @r#"
+    ERROR: failed to build: Cannot load the result into a container engine: no driver here reaches one
+    hint: Write an archive with `--output type=docker,dest=FILE` and load it with `docker load -i FILE`
+    "#);
+    insta::assert_snapshot!(refused("-o ~/out ~/none"), @r#"
+    ERROR: failed to build: unable to prepare context: path "HOME/none" not found
+    hint: A context is a folder, an http or git address, or `-` for standard input
+    "#);
+}
+
+#[test]
+fn a_failed_build_leaves_no_old_image_id() {
+    let (sealed, drivers) = with_context();
+    let file = sealed.home().join("id");
+    std::fs::write(&file, "sha256:old").unwrap();
+    let home = sealed.home().display().to_string();
+    sealed
+        .run(&drivers, &format!("build --iidfile {home}/id {home}/none"))
+        .refused();
+    assert!(!file.exists());
+}

@@ -1,0 +1,232 @@
+//! What goes wrong, in words that name the way out.
+
+use bkhost_test_support::source::{bare, with_base};
+
+use crate::harness::{Remote, context, unique};
+
+#[test]
+fn a_failing_step_shows_its_log_and_its_place() {
+    let remote = Remote::new();
+    let mark = unique();
+    let folder = with_base(
+        &remote.context,
+        "source",
+        &format!("RUN true\nRUN echo last-{mark}; exit 3\nRUN true\n"),
+    );
+    let failed = remote.build(&folder).run().fails(1);
+    let failed = failed
+        .says("Dockerfile:4\n--------------------\n")
+        .says(&format!("   4 | >>> RUN echo last-{mark}; exit 3\n"))
+        .says("ERROR: failed to build: failed to solve: process \"/bin/sh -c echo last-")
+        .says("did not complete successfully: exit code: 3\n");
+    let blocks: Vec<&str> = failed.stderr().split("\n------\n").collect();
+    assert!(
+        blocks.len() >= 3 && blocks[1].starts_with(" > ["),
+        "{}",
+        failed.stderr()
+    );
+    assert!(blocks[1].contains(&format!("last-{mark}")), "{}", failed.stderr());
+}
+
+#[test]
+fn a_dockerfile_that_cannot_be_parsed_shows_its_line() {
+    let remote = Remote::new();
+    let folder = bare(&remote.context, "source", "FROM scratch\nNOSUCH thing\n");
+    let failed = remote.build(&folder).run().fails(1);
+    failed
+        .says("   2 | >>> NOSUCH thing")
+        .says("unknown instruction: NOSUCH");
+}
+
+#[test]
+fn an_unknown_driver_names_the_nearest() {
+    let context = context();
+    let failed = context
+        .bkhost(["create", "--driver", "remot", "unix:///x"])
+        .run()
+        .fails(1);
+    failed
+        .says("ERROR: failed to find driver \"remot\"")
+        .says("remote");
+}
+
+#[test]
+fn an_unknown_option_names_the_nearest() {
+    let context = context();
+    for (driver, option, near) in [
+        ("remote", "servernam=x", "servername"),
+        ("process", "idle-timout=1s", "idle-timeout"),
+    ] {
+        let mut call = context.bkhost([
+            "create",
+            "--name",
+            "b",
+            "--driver",
+            driver,
+            "--driver-opt",
+            option,
+        ]);
+        if driver == "remote" {
+            call = call.arg("unix:///x");
+        }
+        let failed = call.run().fails(1);
+        let (name, _) = option.split_once('=').unwrap();
+        failed.says(name).says(&format!("`{near}`"));
+    }
+    assert!(
+        !context.store().join("instances/b").exists(),
+        "a builder with a bad option was stored"
+    );
+}
+
+#[test]
+fn unknown_flags_and_commands_name_the_nearest() {
+    let context = context();
+    context
+        .bkhost(["build", "--outptu", "x", "."])
+        .run()
+        .fails(1)
+        .says("ERROR: unknown flag: --outptu");
+    context
+        .bkhost(["biuld", "."])
+        .run()
+        .fails(1)
+        .says("ERROR: unknown command: \"biuld\"");
+}
+
+#[test]
+fn values_that_are_not_well_formed_say_what_is_wrong() {
+    let remote = Remote::new();
+    let folder = bare(&remote.context, "source", "FROM scratch\nCOPY Dockerfile /\n");
+    for (flag, value, words) in [
+        (
+            "--platform",
+            "foo",
+            "\"foo\": unknown operating system or architecture: invalid argument",
+        ),
+        ("--output", "type=local,dest=\"x", "bare \" in non-quoted-field"),
+        ("--output", "type=local", "dest is required for local exporter"),
+        ("--secret", "id=a,nosuch=b", "nosuch"),
+        ("--ulimit", "nofile", "invalid ulimit argument"),
+        ("--shm-size", "many", "invalid size: 'many'"),
+        ("--add-host", "nohost", "nohost"),
+        ("--network", "moon", "moon"),
+        ("--progress", "loud", "invalid progress mode loud"),
+        ("--build-arg", "=x", "invalid key-value pair \"=x\": empty key"),
+        ("--cache-to", "type=nosuch", "nosuch"),
+    ] {
+        let failed = remote.build(&folder).args([flag, value]).run().fails(1);
+        failed.says("ERROR: ").says(words);
+    }
+}
+
+#[test]
+fn flags_that_exclude_each_other_are_refused() {
+    let remote = Remote::new();
+    let folder = bare(&remote.context, "source", "FROM scratch\nCOPY Dockerfile /\n");
+    for (flags, words) in [
+        (
+            ["--no-cache", "--no-cache-filter=x"],
+            "cannot currently be used together",
+        ),
+        (
+            ["--quiet", "--progress=plain"],
+            "progress=plain and quiet cannot be used together",
+        ),
+        (
+            ["--push", "--output=type=image"],
+            "tag is needed when pushing to registry",
+        ),
+        (
+            ["--iidfile=id", "--output=out"],
+            "local and tar exporters are incompatible with image ID file",
+        ),
+    ] {
+        remote.build(&folder).args(flags).run().fails(1).says(words);
+    }
+}
+
+#[test]
+fn files_that_are_missing_are_named() {
+    let remote = Remote::new();
+    let folder = bare(&remote.context, "source", "FROM scratch\nCOPY Dockerfile /\n");
+    let empty = remote
+        .context
+        .write("empty/file", "")
+        .parent()
+        .unwrap()
+        .to_owned();
+    let missing = remote.build(&empty).run().fails(1);
+    missing.says("Dockerfile: no such file or directory");
+    let other = remote
+        .build(&folder)
+        .args(["-f", "other/Dockerfile"])
+        .run()
+        .fails(1);
+    other.says("other");
+    let nowhere = remote.context.work().join("nowhere");
+    remote.build(&nowhere).run().fails(1).says("nowhere");
+    let secret = remote
+        .build(&folder)
+        .args(["--secret", "id=key,src=nosuch.txt"])
+        .run()
+        .fails(1);
+    secret.says("nosuch.txt").says("no such file or directory");
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_named() {
+    let remote = Remote::new();
+    let folder = bare(&remote.context, "source", "FROM scratch\nCOPY Dockerfile /\n");
+    remote.context.write("file", "in the way");
+    for (output, words) in [
+        ("type=local,dest=file", "destination directory file is a file"),
+        ("type=tar,dest=source", "destination file source is a directory"),
+        ("type=tar,dest=file/below/out.tar", "file/below"),
+        ("type=local,dest=/proc/nosuch/out", "/proc/nosuch"),
+    ] {
+        remote
+            .build(&folder)
+            .args(["--output", output])
+            .run()
+            .fails(1)
+            .says(words);
+    }
+    assert_eq!(remote.context.read("file"), "in the way");
+}
+
+#[test]
+fn a_result_is_not_written_to_a_terminal() {
+    let remote = Remote::new();
+    let folder = bare(&remote.context, "source", "FROM scratch\nCOPY Dockerfile /\n");
+    let mut terminal = remote.build(&folder).args(["--output", "-"]).on_terminal(30, 120);
+    let failed = terminal.wait().fails(1);
+    failed.says("dest file is required for tar exporter. refusing to write to console");
+}
+
+#[test]
+fn a_builder_that_is_not_there_is_named() {
+    let context = context();
+    let folder = bare(&context, "source", "FROM scratch\n");
+    let failed = context
+        .bkhost(["build", "--builder", "nosuch"])
+        .arg(&folder)
+        .run()
+        .fails(1);
+    failed.says("no builder \"nosuch\" found");
+}
+
+#[test]
+fn more_than_one_node_is_refused_before_anything_boots() {
+    let context = context();
+    let create = ["create", "--driver", "remote", "--name", "b", "--use"];
+    let amd = ["--platform", "linux/amd64", "unix:///nonexistent/a"];
+    context.bkhost(create).args(amd).run().succeeds();
+    let arm = ["--append", "--platform", "linux/arm64", "unix:///nonexistent/b"];
+    context.bkhost(create).args(arm).run().succeeds();
+    let folder = bare(&context, "source", "FROM scratch\n");
+    let both = ["build", "--platform", "linux/amd64,linux/arm64"];
+    let failed = context.bkhost(both).arg(&folder).run().fails(1);
+    assert!(failed.took().as_secs() < 5, "it waited for a daemon");
+    failed.says("linux/arm64");
+}

@@ -1,0 +1,114 @@
+//! What the tests of the program share: its environment, a builder at a daemon, a builder's whole life.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use bkhost_test_support::call::Call;
+use bkhost_test_support::context::TestContext;
+use bkhost_test_support::daemon::Daemon;
+use bkhost_test_support::source::with_base;
+use bkhost_test_support::user::OrdinaryUser;
+
+/// The program under test in an environment of its own.
+pub fn context() -> TestContext {
+    TestContext::new(env!("CARGO_BIN_EXE_bkhost"))
+}
+
+/// The same as a user who is not root.
+pub fn context_of(user: &OrdinaryUser) -> TestContext {
+    TestContext::of_user(env!("CARGO_BIN_EXE_bkhost"), user)
+}
+
+/// Words that no earlier build had in a step: what is built with them is in no cache.
+pub fn unique() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    format!(
+        "{}-{}-{}",
+        std::process::id(),
+        now.as_millis(),
+        COUNT.fetch_add(1, Ordering::Relaxed)
+    )
+}
+
+/// An environment whose selected builder `b` is a daemon that other tests may use as well.
+pub struct Remote {
+    pub context: TestContext,
+    pub daemon: Arc<Daemon>,
+}
+
+impl Remote {
+    pub fn new() -> Self {
+        Self::at(Daemon::shared())
+    }
+
+    pub fn at(daemon: Arc<Daemon>) -> Self {
+        let context = context();
+        let create = ["create", "--driver", "remote", "--name", "b", "--use"];
+        let created = context.bkhost(create).arg(daemon.address()).run().succeeds();
+        assert_eq!(created.stdout(), "b\n");
+        Self { context, daemon }
+    }
+
+    /// A build of `folder`; more options may follow.
+    pub fn build(&self, folder: &Path) -> Call {
+        build(&self.context, folder)
+    }
+}
+
+/// A build of `folder` by the selected builder, shown as a plain text log.
+pub fn build(context: &TestContext, folder: &Path) -> Call {
+    context.bkhost(["build"]).arg(folder)
+}
+
+/// Lives a builder's whole life: it is made, builds, finds its cache, is looked at, stopped, used again and removed.
+/// `create` is what follows `create --name b`.
+pub fn live(context: &TestContext, create: &[&str]) {
+    let created = context.bkhost(["create", "--name", "b", "--use"]).args(create);
+    assert_eq!(created.run().succeeds().stdout(), "b\n");
+    let step = "RUN echo hello from a step > /out && cat /out\n";
+    let folder = with_base(context, "source", step);
+    let first = build(context, &folder).run().succeeds();
+    first.says("hello from a step").says_no("CACHED");
+    build(context, &folder).run().succeeds().says("CACHED");
+    let shown = context.bkhost(["inspect", "b"]).run().succeeds();
+    shown
+        .prints("running")
+        .prints("BuildKit version:")
+        .prints("linux/");
+    context
+        .bkhost(["ls"])
+        .run()
+        .succeeds()
+        .prints("b*")
+        .prints("running");
+    context.bkhost(["stop", "b"]).run().succeeds();
+    build(context, &folder).run().succeeds().says("CACHED");
+    context.bkhost(["rm", "b"]).run().succeeds().says("b removed");
+    let left = context.bkhost(["ls", "--format", "{{.Name}}"]).run().succeeds();
+    assert!(
+        !left.stdout().lines().any(|name| name == "b"),
+        "{}",
+        left.stdout()
+    );
+    context
+        .bkhost(["inspect", "b"])
+        .run()
+        .fails(1)
+        .says("no builder \"b\" found");
+}
+
+/// Waits until `is_so`.
+///
+/// # Panics
+///
+/// When that takes longer than `limit`.
+pub fn eventually(what: &str, limit: Duration, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < limit, "{what}: not within {limit:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

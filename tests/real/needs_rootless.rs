@@ -1,0 +1,98 @@
+//! The same for a user who is not root.
+
+use std::fs;
+use std::time::Duration;
+
+use bkhost_test_support::source::bare;
+use bkhost_test_support::user::OrdinaryUser;
+
+use crate::harness::{build, context_of, eventually, live};
+use crate::process::daemons;
+
+#[test]
+fn a_builder_of_an_ordinary_user_lives_its_whole_life_and_leaves_nothing() {
+    let user = OrdinaryUser::new();
+    let context = context_of(&user);
+    live(&context, &["--driver", "process"]);
+    eventually("the keeper and the daemon end", Duration::from_secs(20), || {
+        context.running().is_empty()
+    });
+    let state = context.home().join(".local/share/bkhost");
+    let left: Vec<_> = fs::read_dir(&state).into_iter().flatten().flatten().collect();
+    assert!(left.is_empty(), "{left:?}");
+    // Whatever else is there belongs to the user.
+    let home = context.home();
+    let removed = user
+        .command("sh")
+        .args(["-c", "rm -rf \"$1\"/* \"$1\"/.[!.]*", "sh"])
+        .arg(&home)
+        .output()
+        .unwrap();
+    assert!(
+        removed.status.success(),
+        "{}",
+        String::from_utf8_lossy(&removed.stderr)
+    );
+    assert_eq!(fs::read_dir(&home).unwrap().count(), 0);
+}
+
+#[test]
+fn a_daemon_of_an_ordinary_user_is_not_roots() {
+    let user = OrdinaryUser::new();
+    let context = context_of(&user);
+    let create = [
+        "create",
+        "--driver",
+        "process",
+        "--name",
+        "b",
+        "--use",
+        "--bootstrap",
+    ];
+    context.bkhost(create).run().succeeds();
+    let running = context.running();
+    assert!(
+        running.iter().any(|(_, line)| line.contains("rootlesskit")),
+        "{running:?}"
+    );
+    for (id, line) in running {
+        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+        let uid = status.lines().find(|line| line.starts_with("Uid:"));
+        assert!(
+            uid.is_none_or(|uid| uid.split_whitespace().nth(1) != Some("0")),
+            "root runs {line}"
+        );
+    }
+    context.bkhost(["rm", "b"]).run().succeeds();
+}
+
+#[test]
+fn sixteen_first_builds_of_a_user_without_a_login_share_one_daemon() {
+    let user = OrdinaryUser::new();
+    let mut context = context_of(&user);
+    // What is left to a timer or in a container.
+    for name in [
+        "USER",
+        "LOGNAME",
+        "XDG_RUNTIME_DIR",
+        "XDG_DATA_HOME",
+        "XDG_CACHE_HOME",
+    ] {
+        context.unset(name);
+    }
+    let folder = bare(&context, "source", "FROM scratch\nCOPY Dockerfile /\n");
+    let created = context.bkhost(["create", "--driver", "process", "--name", "b", "--use"]);
+    created.run().succeeds();
+    let started: Vec<_> = (0..16)
+        .map(|_| build(&context, &folder).limit(Duration::from_secs(120)).start())
+        .collect();
+    for running in started {
+        running.wait().succeeds();
+    }
+    let daemons = daemons(&context);
+    assert_eq!(daemons.len(), 1, "{:?}", context.running());
+    context.bkhost(["rm", "b"]).run().succeeds();
+    eventually("the keeper and the daemon end", Duration::from_secs(20), || {
+        context.running().is_empty()
+    });
+}

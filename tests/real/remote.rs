@@ -1,0 +1,120 @@
+//! Builders at a daemon that somebody else runs.
+
+use std::time::Duration;
+
+use bkhost_test_support::certificates::{Certificates, SERVER_NAME};
+use bkhost_test_support::daemon::Daemon;
+use bkhost_test_support::source::bare;
+
+use crate::harness::{build, context, live};
+
+#[test]
+fn a_builder_on_a_unix_socket_lives_its_whole_life() {
+    let (context, daemon) = (context(), Daemon::start());
+    live(&context, &["--driver", "remote", &daemon.address()]);
+}
+
+#[test]
+fn a_builder_over_tcp_with_mutual_tls_lives_its_whole_life() {
+    let certificates = Certificates::new();
+    let (daemon, address) = Daemon::start_with_tls(&certificates);
+    let options = options(&certificates, SERVER_NAME);
+    live(
+        &context(),
+        &["--driver", "remote", "--driver-opt", &options, &address],
+    );
+    drop(daemon);
+}
+
+fn options(certificates: &Certificates, server: &str) -> String {
+    let file = |name| certificates.file(name).display().to_string();
+    format!(
+        "cacert={},cert={},key={},servername={server}",
+        file("ca.pem"),
+        file("client.pem"),
+        file("client-key.pem")
+    )
+}
+
+#[test]
+fn a_daemon_of_another_authority_or_name_is_refused_at_once() {
+    let certificates = Certificates::new();
+    let (_daemon, address) = Daemon::start_with_tls(&certificates);
+    let strangers = Certificates::new();
+    for (options, words) in [
+        (options(&strangers, SERVER_NAME), "certificate authority"),
+        (options(&certificates, "somebody.else"), "somebody.else"),
+    ] {
+        let context = context();
+        let create = ["create", "--driver", "remote", "--name", "b", "--driver-opt"];
+        let create = context.bkhost(create).args([&options, &address]);
+        let failed = create.run().fails(1).says(words).says("hint: ");
+        assert!(failed.took() < Duration::from_secs(5), "{failed:?}");
+    }
+}
+
+#[test]
+fn a_builder_whose_certificate_went_bad_fails_at_once() {
+    let certificates = Certificates::new();
+    let (_daemon, address) = Daemon::start_with_tls(&certificates);
+    let context = context();
+    let options = options(&certificates, SERVER_NAME);
+    let create = [
+        "create",
+        "--driver",
+        "remote",
+        "--name",
+        "b",
+        "--use",
+        "--driver-opt",
+    ];
+    context.bkhost(create).args([&options, &address]).run().succeeds();
+    let other = Certificates::new();
+    std::fs::copy(other.file("ca.pem"), certificates.file("ca.pem")).unwrap();
+    let folder = bare(&context, "source", "FROM scratch\nCOPY Dockerfile /\n");
+    let failed = build(&context, &folder)
+        .run()
+        .fails(1)
+        .says("certificate authority");
+    assert!(failed.took() < Duration::from_secs(5), "{failed:?}");
+}
+
+#[test]
+fn a_daemon_that_comes_late_is_waited_for() {
+    let context = context();
+    let daemon = Daemon::start();
+    let later = daemon.folder().join("later.sock");
+    let address = format!("unix://{}", later.display());
+    let create = ["create", "--driver", "remote", "--name", "b", "--use"];
+    context.bkhost(create).arg(&address).run().succeeds();
+    let folder = bare(&context, "source", "FROM scratch\nCOPY Dockerfile /\n");
+    let running = build(&context, &folder).start();
+    std::thread::sleep(Duration::from_millis(1500));
+    std::os::unix::fs::symlink(daemon.socket(), later).unwrap();
+    running.wait().succeeds().says("DONE");
+}
+
+#[test]
+fn a_daemon_that_never_comes_is_given_up_with_the_last_cause() {
+    let context = context();
+    let create = ["create", "--driver", "remote", "--name", "b", "--use"];
+    context
+        .bkhost(create)
+        .arg("unix:///nonexistent/buildkitd.sock")
+        .run()
+        .succeeds();
+    context.bkhost(["ls"]).run().succeeds().prints("inactive");
+    let folder = bare(&context, "source", "FROM scratch\nCOPY Dockerfile /\n");
+    build(&context, &folder)
+        .run()
+        .fails(1)
+        .says("/nonexistent/buildkitd.sock");
+}
+
+#[test]
+fn the_address_in_the_environment_is_a_builder() {
+    let (mut context, daemon) = (context(), Daemon::shared());
+    context.set("BUILDKIT_HOST", daemon.address());
+    let folder = bare(&context, "source", "FROM scratch\nCOPY Dockerfile /\n");
+    build(&context, &folder).run().succeeds().says("remote driver");
+}
