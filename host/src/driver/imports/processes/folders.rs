@@ -15,7 +15,8 @@ pub(super) fn surroundings(environment: &HostEnvironment) -> Surroundings {
     Surroundings {
         uid: environment.user_id,
         path: Some(environment.path.clone()),
-        programs: Some(environment.cache_dir.join("bin")),
+        // Never below the working folder: whatever lies there is not ours to run.
+        programs: Some(environment.cache_dir.join("bin")).filter(|folder| folder.is_absolute()),
     }
 }
 
@@ -60,12 +61,22 @@ pub(super) fn state(
 fn default_state(config: &NodeConfig, environment: &HostEnvironment) -> Answer<PathBuf> {
     let mut parts = Path::new(&config.node).components();
     match (parts.next(), parts.next()) {
+        (Some(Component::Normal(_)), None) if !environment.data_dir.is_absolute() => Err(homeless()),
         (Some(Component::Normal(name)), None) => Ok(environment.data_dir.join(name)),
         _ => Err(Failure::new(
             ErrorKind::InvalidConfig,
             format!("`{}` cannot be the name of a folder", config.node),
         )),
     }
+}
+
+/// Without a home there is no place for state. The working folder is none: it changes from command to command.
+fn homeless() -> Failure {
+    Failure::new(
+        ErrorKind::InvalidConfig,
+        "No folder for the daemon's state: there is no home folder",
+    )
+    .with_hint("Set `HOME` or `XDG_DATA_HOME` to the absolute path of a folder that is yours")
 }
 
 fn is_clean(path: &Path) -> bool {
@@ -118,6 +129,14 @@ mod tests {
         for refused in ["relative", "/", "/srv/../etc"] {
             assert_eq!(named(Some(refused)), None, "{refused}");
         }
+    }
+
+    #[test]
+    fn without_a_home_nothing_is_looked_for_in_the_working_folder() {
+        let homeless = HostEnvironment::default();
+        assert!(default_state(&config("b0"), &homeless).is_err());
+        assert!(!is_state(Path::new("b0"), &config("b0"), &homeless));
+        assert_eq!(surroundings(&homeless).programs, None);
     }
 
     #[test]
