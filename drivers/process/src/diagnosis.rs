@@ -17,6 +17,7 @@ pub fn end_words(end: &End) -> String {
     match end.reason() {
         "idle" => "stopped for being idle".to_owned(),
         "stopped" => "was stopped".to_owned(),
+        "keeper-lost" => "ended with its keeper, which was killed".to_owned(),
         _ => end.words(),
     }
 }
@@ -117,6 +118,8 @@ fn ended(daemon: &Daemon, end: &End) -> Finding {
             Finding::new("idle-stopped", message).with_hint("The driver option `idle-timeout` sets when")
         }
         "stopped" => Finding::new("stopped", message).with_hint("Somebody stopped or removed the builder"),
+        "keeper-lost" => Finding::new("keeper-lost", message)
+            .with_hint("The keeper is the process of bkhost that is the daemon's parent; the next build starts both again"),
         _ if signalled => Finding::new("killed", message),
         _ => Finding::new("exited", message),
     };

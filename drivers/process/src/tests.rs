@@ -417,6 +417,17 @@ fn a_loss_is_told_by_how_the_daemon_ended() {
 }
 
 #[test]
+fn an_end_that_nobody_saw_is_told_as_such() {
+    let host = machine();
+    host.running_daemon(DaemonPlan::new().ends_after(seconds(1), &[("reason", "keeper-lost")]));
+    let finding = open(&host).explain(&host.loss(INSTANCE)).unwrap();
+    assert_eq!(finding.word, "keeper-lost");
+    let words = "ended with its keeper, which was killed";
+    assert!(finding.message.ends_with(words), "{}", finding.message);
+    assert_eq!(open(&host).status().unwrap().detail, words);
+}
+
+#[test]
 fn a_loss_of_a_daemon_that_runs_is_no_end() {
     let host = machine();
     host.running_daemon(DaemonPlan::new());
