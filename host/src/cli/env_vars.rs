@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::keeper::paths::home_of_user;
+
 /// Default of `--builder`.
 pub const BUILDX_BUILDER: &str = "BUILDX_BUILDER";
 /// Folder of the builder store; default `buildx` in the docker client's folder.
@@ -90,8 +92,9 @@ impl Environment {
         &self.variables
     }
 
-    /// The home folder: `HOME`, else `/`.
+    /// The home folder: `HOME`, else the one the machine knows, else `/`.
     pub fn home(&self) -> PathBuf {
-        PathBuf::from(self.get(HOME).unwrap_or("/"))
+        let home = self.get(HOME).map(PathBuf::from).or_else(home_of_user);
+        home.unwrap_or_else(|| PathBuf::from("/"))
     }
 }

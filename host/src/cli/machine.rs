@@ -10,7 +10,7 @@ use crate::buildkit::client::Client;
 use crate::connect::pipe::Pipe;
 use crate::driver::environment::HostEnvironment;
 use crate::keeper::ActiveBuilds;
-use crate::keeper::paths::Variables;
+use crate::keeper::paths::{Variables, home_of_user};
 
 /// Longest wait for a daemon that is asked whether it is idle. One that does not answer is not stopped.
 const ASK_LIMIT: Duration = Duration::from_secs(10);
@@ -24,7 +24,7 @@ pub fn of(environment: &Environment) -> HostEnvironment {
             .filter(|path| path.is_absolute())
     };
     let variables = Variables {
-        home: folder("HOME"),
+        home: folder("HOME").or_else(home_of_user),
         runtime: folder("XDG_RUNTIME_DIR"),
         data: folder("XDG_DATA_HOME"),
         cache: folder("XDG_CACHE_HOME"),

@@ -40,7 +40,7 @@ impl Variables {
                 .filter(|path| path.is_absolute())
         };
         Self {
-            home: folder("HOME"),
+            home: folder("HOME").or_else(home_of_user),
             runtime: folder("XDG_RUNTIME_DIR"),
             data: folder("XDG_DATA_HOME"),
             cache: folder("XDG_CACHE_HOME"),
@@ -86,6 +86,11 @@ impl Variables {
             .clone()
             .or_else(|| self.home.as_ref().map(|home| home.join(default)))
     }
+}
+
+/// The user's home as the machine knows it, for a process without `HOME`, as services and containers have it.
+pub fn home_of_user() -> Option<PathBuf> {
+    std::env::home_dir().filter(|home| home.is_absolute())
 }
 
 /// Whether a socket in a runtime folder below `base` has a path that is short enough.
