@@ -76,12 +76,6 @@ impl Site {
         Ok(self.folder.path())
     }
 
-    /// The runtime folder, which need not be there, but is to be trusted if it is.
-    pub fn checked_folder(&self) -> Result<&Path, KeeperError> {
-        self.folder.check(self.surroundings.uid)?;
-        Ok(self.folder.path())
-    }
-
     /// Creates the state folder with its mark.
     pub fn create_state(&self, path: &Path) -> Result<(), KeeperError> {
         state::prepare(path, &self.owner)
