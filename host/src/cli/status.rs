@@ -44,7 +44,8 @@ pub struct NodeReport {
     pub version: Option<String>,
     /// Workers of its daemon.
     pub workers: Vec<Worker>,
-    /// What builds on it can do, by the driver's keys.
+    /// What builds on it can do, by the driver's keys; asked for with `--debug` only, or where the daemon does not tell
+    /// its version.
     pub abilities: BTreeMap<String, String>,
     /// Its live daemons.
     pub instances: Vec<Instance>,
@@ -277,11 +278,13 @@ async fn ask_daemon(
     })?;
     let (workers, version) = tokio::join!(client.workers(), client.version());
     report.workers = workers.map_err(|error| Trouble::new(format!("listing workers: {}", chain(&error))))?;
-    report.abilities = node.abilities(report.workers.iter().map(facts).collect()).await?;
-    report.version = match version {
-        Ok(Some(version)) => Some(version.version).filter(|text| !text.is_empty()),
-        _ => report.abilities.get("version").cloned(),
-    };
+    let told = version.ok().flatten().map(|version| version.version);
+    // Every question to a driver costs a guest: this one is for old daemons, and for who wants to see all.
+    if told.is_none() || context.debug {
+        report.abilities = node.abilities(report.workers.iter().map(facts).collect()).await?;
+    }
+    let told = told.or_else(|| report.abilities.get("version").cloned());
+    report.version = told.filter(|text| !text.is_empty());
     Ok(())
 }
 
