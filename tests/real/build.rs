@@ -50,6 +50,14 @@ impl RegistryCredentials for Nobody {
         Ok(Credential::default())
     }
 
+    async fn for_scopes(&self, host: &str, _: &[String]) -> Result<Credential, String> {
+        self.credentials(host).await
+    }
+
+    fn client_tokens(&self) -> bool {
+        true
+    }
+
     fn seed_folder(&self) -> Option<PathBuf> {
         None
     }

@@ -142,14 +142,15 @@ pub trait RegistryCredentials: Send + Sync {
     /// empty credential, not an error; the error is a text for the user.
     async fn credentials(&self, host: &str) -> Result<Credential, String>;
 
+    /// Credentials for a token with these scopes (`repository:app:pull`), where others may be kept for them.
+    async fn for_scopes(&self, host: &str, scopes: &[String]) -> Result<Credential, String>;
+
     /// Folder in which the token seeds of [`Self::credentials`]' configuration live, if it may be written.
     fn seed_folder(&self) -> Option<PathBuf>;
 
-    /// Whether registry tokens may be fetched on the client (`BUILDKIT_NO_CLIENT_TOKEN` unset). If not, the daemon asks
-    /// for the password and fetches them itself.
-    fn client_tokens(&self) -> bool {
-        true
-    }
+    /// Whether registry tokens may be fetched on the client (`BUILDKIT_NO_CLIENT_TOKEN` is not true). If not, the daemon
+    /// asks for the password and fetches them itself.
+    fn client_tokens(&self) -> bool;
 }
 
 /// What a finished solve gave back.

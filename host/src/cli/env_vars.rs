@@ -28,6 +28,8 @@ pub const DOCKER_TLS_VERIFY: &str = "DOCKER_TLS_VERIFY";
 pub const DOCKER_CERT_PATH: &str = "DOCKER_CERT_PATH";
 /// Registry credentials as JSON; come before those of `config.json`.
 pub const DOCKER_AUTH_CONFIG: &str = "DOCKER_AUTH_CONFIG";
+/// Leaves fetching registry tokens to the daemon when it is true, which then gets the password.
+pub const BUILDKIT_NO_CLIENT_TOKEN: &str = "BUILDKIT_NO_CLIENT_TOKEN";
 /// Default of `--platform` of `build` and `dial-stdio`.
 pub const DOCKER_DEFAULT_PLATFORM: &str = "DOCKER_DEFAULT_PLATFORM";
 /// The user's home folder.

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use super::build::value;
 use super::builders::{self, Builder};
 use super::env_vars::{self, Environment};
 use crate::driver::node::{Cancel, DialRequest, Drivers};
@@ -235,6 +236,7 @@ fn docker_environment(environment: &Environment) -> DockerEnvironment {
         tls_verify: environment.get(env_vars::DOCKER_TLS_VERIFY).is_some(),
         cert_path: environment.get(env_vars::DOCKER_CERT_PATH).map(PathBuf::from),
         auth_config: get(env_vars::DOCKER_AUTH_CONFIG),
+        no_client_token: value::is_true(get(env_vars::BUILDKIT_NO_CLIENT_TOKEN).as_ref()),
         path: get(env_vars::PATH).unwrap_or_default(),
     }
 }

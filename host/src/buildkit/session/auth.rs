@@ -74,7 +74,8 @@ impl auth_server::Auth for Auth {
         request: Request<FetchTokenRequest>,
     ) -> Result<Response<FetchTokenResponse>, Status> {
         let request = request.into_inner();
-        let credential = self.credential(&request.host).await?;
+        let credential = self.registry.for_scopes(&request.host, &request.scopes).await;
+        let credential = credential.map_err(Status::unknown)?;
         let token = token::fetch(&request, &credential).await;
         token
             .map(Response::new)
@@ -124,6 +125,13 @@ mod tests {
             }
         }
 
+        async fn for_scopes(&self, _: &str, scopes: &[String]) -> Result<Credential, String> {
+            Ok(Credential {
+                registry_token: format!("token for {}", scopes.join(" ")),
+                ..Default::default()
+            })
+        }
+
         fn seed_folder(&self) -> Option<PathBuf> {
             None
         }
@@ -154,6 +162,17 @@ mod tests {
         assert_eq!((answer.username.as_str(), answer.secret.as_str()), ("me", "pw"));
         let error = auth(true).credentials(request("broken")).await.unwrap_err();
         assert_eq!(error.message(), "helper not found");
+    }
+
+    #[tokio::test]
+    async fn a_token_is_asked_for_with_the_credentials_of_its_scopes() {
+        let request = FetchTokenRequest {
+            host: "r".into(),
+            scopes: vec!["repository:app:pull".into()],
+            ..Default::default()
+        };
+        let answer = auth(true).fetch_token(Request::new(request)).await.unwrap();
+        assert_eq!(answer.into_inner().token, "token for repository:app:pull");
     }
 
     #[tokio::test]

@@ -77,13 +77,6 @@ impl DockerCredentials {
         (credentials, warning)
     }
 
-    /// Credentials for a token request with these scopes, for which a configuration of its own may be kept.
-    pub async fn for_scopes(&self, host: &str, scopes: &[String]) -> Result<Credential, String> {
-        let host = hub_host(host);
-        let file = Scope::of_request(host, scopes).and_then(|scope| scoped::find(&self.scoped, &scope));
-        self.cached(host, file).await
-    }
-
     async fn cached(&self, host: &str, file: Option<PathBuf>) -> Result<Credential, String> {
         let key = (host.to_owned(), file.clone());
         if let Some(found) = self.remembered(&key) {
@@ -135,8 +128,19 @@ impl RegistryCredentials for DockerCredentials {
         self.cached(hub_host(host), None).await
     }
 
+    /// A configuration of their own may be kept for these scopes in the store.
+    async fn for_scopes(&self, host: &str, scopes: &[String]) -> Result<Credential, String> {
+        let host = hub_host(host);
+        let file = Scope::of_request(host, scopes).and_then(|scope| scoped::find(&self.scoped, &scope));
+        self.cached(host, file).await
+    }
+
     fn seed_folder(&self) -> Option<PathBuf> {
         Some(self.environment.folder.clone()).filter(|folder| folder.is_dir())
+    }
+
+    fn client_tokens(&self) -> bool {
+        !self.environment.no_client_token
     }
 }
 

@@ -15,8 +15,16 @@ impl RegistryCredentials for Nobody {
         Ok(Credential::default())
     }
 
+    async fn for_scopes(&self, host: &str, _: &[String]) -> Result<Credential, String> {
+        self.credentials(host).await
+    }
+
     fn seed_folder(&self) -> Option<PathBuf> {
         None
+    }
+
+    fn client_tokens(&self) -> bool {
+        true
     }
 }
 
