@@ -12,7 +12,7 @@ use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataMap;
-use tonic::{Code, Request, Response, Status, Streaming, async_trait};
+use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::failure::Failures;
 use super::fsutil::receive::{Leftovers, OUTSTANDING, receive_tree};
@@ -104,9 +104,7 @@ fn receive_folder(
         let transport = reader.await.ok().flatten();
         match end.await {
             Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(Err(
-                transport.unwrap_or_else(|| failures.status(Code::Unknown, &error))
-            )),
+            Ok(Err(error)) => Some(Err(transport.unwrap_or_else(|| failures.export(&error)))),
             Err(_) => Some(Err(Status::internal("writing the export ended without a result"))),
         }
     });
@@ -163,7 +161,7 @@ async fn receive_bytes(
     let written = writer
         .await
         .map_err(|error| Status::internal(error.to_string()))?;
-    written.map_err(|error| failures.status(Code::Unknown, &error))?;
+    written.map_err(|error| failures.export(&error))?;
     Ok(Response::new(Box::pin(futures::stream::empty())))
 }
 
@@ -234,7 +232,8 @@ impl Sink {
 
     fn write(&mut self, data: &[u8]) -> io::Result<()> {
         match self {
-            Self::Fresh(file, path) => file.write_all(data).map_err(with_path(path)),
+            // Not the temporary file's own writer: its errors name a path that nobody knows.
+            Self::Fresh(file, path) => file.as_file_mut().write_all(data).map_err(with_path(path)),
             Self::Direct(writer) => writer.write_all(data),
         }
     }
