@@ -34,6 +34,7 @@ mod process;
 mod remote;
 mod shown;
 mod solve;
+mod unwritable;
 
 #[path = "../cli/scripted.rs"]
 mod scripted;

@@ -197,13 +197,18 @@ enum Sink {
     /// A file under a temporary name beside its destination; it vanishes unless completed.
     Fresh(tempfile::NamedTempFile, PathBuf),
     /// Something that cannot be replaced: a device, a pipe, standard output.
-    Direct(Box<dyn Write + Send>),
+    Direct(Box<dyn Write + Send>, PathBuf),
 }
 
 impl Sink {
     fn open(output: &Output) -> io::Result<Self> {
         let path = match output {
-            Output::Stdout => return Ok(Self::Direct(Box::new(io::stdout()))),
+            Output::Stdout => {
+                return Ok(Self::Direct(
+                    Box::new(io::stdout()),
+                    PathBuf::from("standard output"),
+                ));
+            }
             Output::File(path) => path,
         };
         if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
@@ -211,7 +216,7 @@ impl Sink {
                 .write(true)
                 .open(path)
                 .map_err(with_path(path))?;
-            return Ok(Self::Direct(Box::new(file)));
+            return Ok(Self::Direct(Box::new(file), path.clone()));
         }
         // A link stays a link: its target is replaced.
         let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
@@ -234,7 +239,7 @@ impl Sink {
         match self {
             // Not the temporary file's own writer: its errors name a path that nobody knows.
             Self::Fresh(file, path) => file.as_file_mut().write_all(data).map_err(with_path(path)),
-            Self::Direct(writer) => writer.write_all(data),
+            Self::Direct(writer, path) => writer.write_all(data).map_err(with_path(path)),
         }
     }
 
@@ -244,7 +249,7 @@ impl Sink {
                 .persist(&path)
                 .map(drop)
                 .map_err(|error| with_path(&path)(error.error)),
-            Self::Direct(mut writer) => writer.flush(),
+            Self::Direct(mut writer, path) => writer.flush().map_err(with_path(&path)),
         }
     }
 }
