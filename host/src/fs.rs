@@ -59,6 +59,7 @@ impl FileError {
             io::ErrorKind::PermissionDenied => {
                 Some("Check the owner and mode of the path, or run as the user it belongs to".to_owned())
             }
+            io::ErrorKind::NotADirectory => Some("A part of the path is no folder".to_owned()),
             io::ErrorKind::ReadOnlyFilesystem => Some("The file system is mounted read-only".to_owned()),
             _ => None,
         }

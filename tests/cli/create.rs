@@ -140,7 +140,7 @@ fn a_silent_node_is_kept_with_a_warning() {
 fn creating_selects_and_boots_when_asked() {
     let (sealed, drivers) = (Sealed::new(), Scripted::default());
     let made = sealed.run(&drivers, "create --name ci --use --bootstrap tcp://a:1/down");
-    assert_eq!(made.err, "=> [internal] booting buildkit\n");
+    assert_eq!(made.err, "#1 [internal] booting buildkit\n#1 DONE 0.0s\n");
     assert_eq!(made.ok(), "ci\n");
     assert_eq!(drivers.done(), ["boot ci0"]);
     let current = std::fs::read_to_string(sealed.store().join("current")).unwrap();

@@ -125,3 +125,32 @@ fn stop_stops_and_shows_what_it_would_do() {
             .contains("failed to find driver \"docker\"")
     );
 }
+
+#[test]
+fn steps_are_shown_as_the_user_wants_them() {
+    let (sealed, drivers) = (Sealed::new(), Scripted::default());
+    sealed.run(&drivers, "create --name ci tcp://a:1/down").ok();
+    sealed
+        .run(&drivers, "create --append --name ci tcp://b:1/down")
+        .ok();
+    let booted = sealed.run(&drivers, "inspect --bootstrap ci");
+    assert!(
+        booted.err.contains("[ci0 internal] booting buildkit\n"),
+        "{booted:?}"
+    );
+    assert!(
+        booted.err.contains("[ci1 internal] booting buildkit\n"),
+        "{booted:?}"
+    );
+
+    let sealed = sealed.with("BUILDKIT_PROGRESS", "quiet");
+    let booted = sealed.run(&drivers, "inspect --bootstrap ci");
+    assert_eq!(booted.err, "");
+    let sealed = sealed.with("BUILDKIT_PROGRESS", "fancy");
+    let before = drivers.done();
+    assert_eq!(
+        sealed.run(&drivers, "stop ci").refused(),
+        "ERROR: invalid progress mode fancy\n"
+    );
+    assert_eq!(drivers.done(), before);
+}

@@ -9,7 +9,7 @@ use bkhost::buildkit::error::SolveError;
 use bkhost::buildkit::solve::Cancel;
 use bkhost::buildkit::spec::{
     Credential, ExportTarget, Exporter, RegistryCredentials, Secret, SessionSpec, SolveSpec, Solved,
-    random_id,
+    StandardOutput, random_id,
 };
 use bkhost::connect::pipe::Pipe;
 use bkhost::progress::event::{Sink, Update, Vertex};
@@ -50,14 +50,6 @@ impl RegistryCredentials for Nobody {
         Ok(Credential::default())
     }
 
-    async fn for_scopes(&self, host: &str, _: &[String]) -> Result<Credential, String> {
-        self.credentials(host).await
-    }
-
-    fn client_tokens(&self) -> bool {
-        true
-    }
-
     fn seed_folder(&self) -> Option<PathBuf> {
         None
     }
@@ -82,6 +74,7 @@ pub fn spec(context: &Path) -> SolveSpec {
             registry: Arc::new(Nobody),
             layouts: BTreeMap::new(),
             upload: None,
+            output: StandardOutput::default(),
         },
     }
 }

@@ -3,9 +3,11 @@
 use std::fs;
 use std::time::Duration;
 
+use bkhost_test_support::source::bare;
 use bkhost_test_support::user::OrdinaryUser;
 
-use crate::harness::{context_of, eventually, live};
+use crate::harness::{build, context_of, eventually, live};
+use crate::process::daemons;
 
 #[test]
 fn a_builder_of_an_ordinary_user_lives_its_whole_life_and_leaves_nothing() {
@@ -62,4 +64,35 @@ fn a_daemon_of_an_ordinary_user_is_not_roots() {
         );
     }
     context.bkhost(["rm", "b"]).run().succeeds();
+}
+
+#[test]
+fn sixteen_first_builds_of_a_user_without_a_login_share_one_daemon() {
+    let user = OrdinaryUser::new();
+    let mut context = context_of(&user);
+    // What is left to a timer or in a container.
+    for name in [
+        "USER",
+        "LOGNAME",
+        "XDG_RUNTIME_DIR",
+        "XDG_DATA_HOME",
+        "XDG_CACHE_HOME",
+    ] {
+        context.unset(name);
+    }
+    let folder = bare(&context, "source", "FROM scratch\nCOPY Dockerfile /\n");
+    let created = context.bkhost(["create", "--driver", "process", "--name", "b", "--use"]);
+    created.run().succeeds();
+    let started: Vec<_> = (0..16)
+        .map(|_| build(&context, &folder).limit(Duration::from_secs(120)).start())
+        .collect();
+    for running in started {
+        running.wait().succeeds();
+    }
+    let daemons = daemons(&context);
+    assert_eq!(daemons.len(), 1, "{:?}", context.running());
+    context.bkhost(["rm", "b"]).run().succeeds();
+    eventually("the keeper and the daemon end", Duration::from_secs(20), || {
+        context.running().is_empty()
+    });
 }

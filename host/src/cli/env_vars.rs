@@ -10,6 +10,8 @@ pub const BUILDX_CONFIG: &str = "BUILDX_CONFIG";
 /// Address of a running buildkitd: the endpoint of `create` when none is typed, and the builder to use when none is
 /// selected (as `buildctl` does).
 pub const BUILDKIT_HOST: &str = "BUILDKIT_HOST";
+/// A boolean: registry tokens are not fetched on the client, and the daemon is given the passwords instead.
+pub const BUILDKIT_NO_CLIENT_TOKEN: &str = "BUILDKIT_NO_CLIENT_TOKEN";
 /// Turns colours off when it has any value.
 pub const NO_COLOR: &str = "NO_COLOR";
 /// Same as `--debug` when it has any value.
@@ -28,8 +30,6 @@ pub const DOCKER_TLS_VERIFY: &str = "DOCKER_TLS_VERIFY";
 pub const DOCKER_CERT_PATH: &str = "DOCKER_CERT_PATH";
 /// Registry credentials as JSON; come before those of `config.json`.
 pub const DOCKER_AUTH_CONFIG: &str = "DOCKER_AUTH_CONFIG";
-/// Leaves fetching registry tokens to the daemon when it is true, which then gets the password.
-pub const BUILDKIT_NO_CLIENT_TOKEN: &str = "BUILDKIT_NO_CLIENT_TOKEN";
 /// Default of `--platform` of `build` and `dial-stdio`.
 pub const DOCKER_DEFAULT_PLATFORM: &str = "DOCKER_DEFAULT_PLATFORM";
 /// The user's home folder.

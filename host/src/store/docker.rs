@@ -26,8 +26,6 @@ pub struct DockerEnvironment {
     pub cert_path: Option<PathBuf>,
     /// `DOCKER_AUTH_CONFIG`.
     pub auth_config: Option<String>,
-    /// `BUILDKIT_NO_CLIENT_TOKEN` is true: registry tokens are fetched by the daemon.
-    pub no_client_token: bool,
     /// Where helper programs are looked for (`PATH`).
     pub path: String,
 }

@@ -74,8 +74,11 @@ impl auth_server::Auth for Auth {
         request: Request<FetchTokenRequest>,
     ) -> Result<Response<FetchTokenResponse>, Status> {
         let request = request.into_inner();
-        let credential = self.registry.for_scopes(&request.host, &request.scopes).await;
-        let credential = credential.map_err(Status::unknown)?;
+        let credential = self
+            .registry
+            .credentials_for(&request.host, &request.scopes)
+            .await
+            .map_err(Status::unknown)?;
         let token = token::fetch(&request, &credential).await;
         token
             .map(Response::new)
@@ -125,10 +128,10 @@ mod tests {
             }
         }
 
-        async fn for_scopes(&self, _: &str, scopes: &[String]) -> Result<Credential, String> {
+        async fn credentials_for(&self, host: &str, scopes: &[String]) -> Result<Credential, String> {
             Ok(Credential {
-                registry_token: format!("token for {}", scopes.join(" ")),
-                ..Default::default()
+                registry_token: format!("token of {host} for {}", scopes.join(" ")),
+                ..Credential::default()
             })
         }
 
@@ -165,14 +168,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_token_is_asked_for_with_the_credentials_of_its_scopes() {
+    async fn a_token_is_fetched_with_the_credentials_of_its_scopes() {
         let request = FetchTokenRequest {
             host: "r".into(),
-            scopes: vec!["repository:app:pull".into()],
-            ..Default::default()
+            scopes: vec!["repository:team/app:pull".into()],
+            ..FetchTokenRequest::default()
         };
-        let answer = auth(true).fetch_token(Request::new(request)).await.unwrap();
-        assert_eq!(answer.into_inner().token, "token for repository:app:pull");
+        let answer = auth(true).fetch_token(Request::new(request)).await;
+        assert_eq!(
+            answer.unwrap().into_inner().token,
+            "token of r for repository:team/app:pull"
+        );
     }
 
     #[tokio::test]

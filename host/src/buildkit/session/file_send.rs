@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::failure::Failures;
 use super::fsutil::receive::{Leftovers, OUTSTANDING, receive_tree};
-use crate::buildkit::spec::ExportTarget;
+use crate::buildkit::spec::{ExportTarget, StandardOutput};
 
 /// Pieces of up to 3 MiB waiting for the disk.
 const PENDING_PIECES: usize = 4;
@@ -27,13 +27,19 @@ const PENDING_PACKETS: usize = 128;
 #[derive(Debug)]
 pub struct ExportTargets {
     targets: Vec<ExportTarget>,
+    output: StandardOutput,
     failures: Failures,
 }
 
 impl ExportTargets {
-    /// Targets by position of their exporter. What cannot be written is kept in `failures`.
-    pub(super) fn new(targets: Vec<ExportTarget>, failures: Failures) -> Self {
-        Self { targets, failures }
+    /// Targets by position of their exporter, and what stands for standard output. What cannot be written is kept in
+    /// `failures`.
+    pub(super) fn new(targets: Vec<ExportTarget>, output: StandardOutput, failures: Failures) -> Self {
+        Self {
+            targets,
+            output,
+            failures,
+        }
     }
 
     /// The exporter the daemon names; old daemons name none and have one exporter.
@@ -74,7 +80,9 @@ impl FileSend for ExportTargets {
                 Ok(Response::new(receive_folder(path, leftovers, incoming, failures)))
             }
             ExportTarget::File(path) => receive_bytes(Output::File(path), incoming, &failures).await,
-            ExportTarget::Stdout => receive_bytes(Output::Stdout, incoming, &failures).await,
+            ExportTarget::Stdout => {
+                receive_bytes(Output::Standard(self.output.clone()), incoming, &failures).await
+            }
             ExportTarget::None | ExportTarget::Layout(_) => Err(Status::invalid_argument(
                 "this exporter has no file on the client",
             )),
@@ -137,7 +145,7 @@ async fn forward_packets(mut incoming: Streaming<Frame>, forward: mpsc::Sender<P
 
 enum Output {
     File(PathBuf),
-    Stdout,
+    Standard(StandardOutput),
 }
 
 /// Takes one file in and answers once it is flushed and has its name.
@@ -203,9 +211,9 @@ enum Sink {
 impl Sink {
     fn open(output: &Output) -> io::Result<Self> {
         let path = match output {
-            Output::Stdout => {
+            Output::Standard(output) => {
                 return Ok(Self::Direct(
-                    Box::new(io::stdout()),
+                    Box::new(output.clone()),
                     PathBuf::from("standard output"),
                 ));
             }
@@ -300,9 +308,41 @@ mod tests {
     }
 
     #[test]
+    fn standard_output_is_what_the_program_says_it_is() {
+        let (written, kept) = (SharedBuffer::default(), SharedBuffer::default());
+        let output = StandardOutput::new(written.clone());
+        write(
+            &Output::Standard(output),
+            vec![Piece::Data("a".into()), Piece::Data("b".into()), Piece::End],
+        )
+        .unwrap();
+        assert_eq!(*written.0.lock().unwrap(), b"ab");
+        let cut = write(
+            &Output::Standard(StandardOutput::new(kept.clone())),
+            vec![Piece::Data("half".into())],
+        );
+        assert_eq!(cut.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(*kept.0.lock().unwrap(), b"half");
+    }
+
+    #[derive(Clone, Default)]
+    struct SharedBuffer(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl Write for SharedBuffer {
+        fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(data)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
     fn exporters_are_found_by_position() {
         let targets = ExportTargets::new(
             vec![ExportTarget::None, ExportTarget::Stdout],
+            StandardOutput::default(),
             Failures::default(),
         );
         let mut metadata = MetadataMap::new();

@@ -70,9 +70,13 @@ impl Services {
             .collect();
         if targets.iter().any(takes_files) {
             self.add(
-                FileSendServer::new(ExportTargets::new(targets, self.failures.clone()))
-                    .max_decoding_message_size(MESSAGE_LIMIT)
-                    .max_encoding_message_size(MESSAGE_LIMIT),
+                FileSendServer::new(ExportTargets::new(
+                    targets,
+                    spec.session.output.clone(),
+                    self.failures.clone(),
+                ))
+                .max_decoding_message_size(MESSAGE_LIMIT)
+                .max_encoding_message_size(MESSAGE_LIMIT),
                 &["DiffCopy"],
             );
         }

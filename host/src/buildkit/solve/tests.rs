@@ -1,6 +1,8 @@
 use super::*;
 use crate::buildkit::fake::Daemon;
-use crate::buildkit::spec::{Credential, RegistryCredentials, Secret, SessionSpec, random_id};
+use crate::buildkit::spec::{
+    Credential, RegistryCredentials, Secret, SessionSpec, StandardOutput, random_id,
+};
 use crate::connect::fake;
 use bkhost_proto::gateway;
 use bkhost_proto::rpc;
@@ -17,16 +19,8 @@ impl RegistryCredentials for Nobody {
         Ok(Credential::default())
     }
 
-    async fn for_scopes(&self, host: &str, _: &[String]) -> Result<Credential, String> {
-        self.credentials(host).await
-    }
-
     fn seed_folder(&self) -> Option<PathBuf> {
         None
-    }
-
-    fn client_tokens(&self) -> bool {
-        true
     }
 }
 
@@ -47,6 +41,7 @@ fn spec() -> SolveSpec {
             registry: Arc::new(Nobody),
             layouts: BTreeMap::new(),
             upload: None,
+            output: StandardOutput::default(),
         },
     }
 }
