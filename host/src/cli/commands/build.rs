@@ -21,7 +21,7 @@ use super::super::build::value;
 use super::super::env_vars::Environment;
 use super::super::settings::{Choice, Context, resolve_builder};
 use super::super::status;
-use crate::acquire::Daemon;
+use crate::acquire::{AcquireError, Daemon};
 use crate::buildkit::spec::{ExportTarget, Exporter, RegistryCredentials, SolveSpec, Solved, StandardOutput};
 use crate::driver::node::{Cancel, Drivers, NodeConfig};
 use crate::error::{CommandError, Result};
@@ -217,7 +217,7 @@ async fn build(ground: &Ground<'_>, builder: &ChosenBuilder, typed: TypedBuild, 
         terminal: ground.stdout_is_terminal,
     };
     let request = BuildRequest::resolve(typed, surroundings)?;
-    let inputs = load_inputs(&request)?;
+    let (request, inputs) = load_inputs(request, &ground.cancel).await?;
     let record = Record::new(ground, builder);
     record.stamp();
     warn_of_nothing(ground, builder, &request)?;
@@ -246,14 +246,23 @@ async fn build(ground: &Ground<'_>, builder: &ChosenBuilder, typed: TypedBuild, 
     Ok(Built { request, response })
 }
 
-fn load_inputs(request: &BuildRequest) -> Result<Inputs> {
-    let wanted = Wanted {
-        context: &request.context,
-        dockerfile: &request.dockerfile,
-        named: &request.named_contexts,
-        needs_dockerfile: request.syntax().is_none(),
-    };
-    Ok(inputs::load(wanted, &mut UnbufferedStdin)?)
+/// Standard input may be a terminal at which nobody types: reading it has a thread of its own and can be cancelled.
+async fn load_inputs(request: BuildRequest, cancel: &Cancel) -> Result<(BuildRequest, Inputs)> {
+    let reading = tokio::task::spawn_blocking(move || {
+        let wanted = Wanted {
+            context: &request.context,
+            dockerfile: &request.dockerfile,
+            named: &request.named_contexts,
+            needs_dockerfile: request.syntax().is_none(),
+        };
+        let inputs = inputs::load(wanted, &mut UnbufferedStdin);
+        inputs.map(|inputs| (request, inputs))
+    });
+    match cancel.run_until_cancelled(reading).await {
+        None => Err(failure::of_acquire(AcquireError::Cancelled)),
+        Some(Ok(loaded)) => Ok(loaded?),
+        Some(Err(error)) => Err(CommandError::internal("Reading the inputs broke off").with_source(error)),
+    }
 }
 
 /// Standard input without a buffer of ours: what is not read here is left for the upload of an archive.
