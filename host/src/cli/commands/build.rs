@@ -19,7 +19,7 @@ use super::super::build::request::{BuildRequest, Surroundings, TypedBuild};
 use super::super::build::solve_spec::{self, NodeFacts};
 use super::super::build::value;
 use super::super::display::{self, Display};
-use super::super::env_vars::Environment;
+use super::super::env_vars::{Environment, NO_COLOR};
 use super::super::settings::{Choice, Context, resolve_builder};
 use super::super::status;
 use crate::acquire::Daemon;
@@ -143,15 +143,16 @@ pub async fn run_on(ground: &Ground<'_>, builder: &ChosenBuilder, args: BuildArg
     let display = Display::begin(ground.ui, settings, Some(description), &label);
     let outcome = build(ground, builder, typed, display.sink()).await;
     let summary = display.end().await;
-    show_warnings(ground.ui, &summary);
+    show_warnings(ground, &summary);
     let built = outcome.map_err(|error| error.prefixed("failed to build"))?;
     conclude(ground.ui, &built, summary.warnings)
 }
 
-fn show_warnings(ui: &Ui, summary: &Summary) {
-    if let Some(text) = summary.warnings_text(ui.debug(), true) {
+fn show_warnings(ground: &Ground<'_>, summary: &Summary) {
+    let colour = ground.environment.get(NO_COLOR).is_none();
+    if let Some(text) = summary.warnings_text(ground.ui.debug(), colour) {
         // A terminal that has gone misses nothing.
-        let _ = ui.draw(text);
+        let _ = ground.ui.draw(text);
     }
 }
 
