@@ -53,6 +53,7 @@ fn rm_goes_on_after_a_failure() {
     hint: Drivers that are there: `process`, `remote`
     failed to remove default: context builder cannot be removed, run `docker context rm default` to remove this context
     failed to remove nothere: no builder "nothere" found
+    hint: `bkhost ls` lists the builders, `bkhost create` makes one
     down removed
     ERROR: failed to remove one or more builders
     "#);

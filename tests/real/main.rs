@@ -33,8 +33,8 @@ mod outputs;
 mod process;
 mod remote;
 mod shown;
-mod process_driver;
 mod solve;
+mod two_nodes;
 mod unwritable;
 
 #[path = "../cli/scripted.rs"]

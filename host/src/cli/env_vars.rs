@@ -47,6 +47,8 @@ pub const SUDO_GID: &str = "SUDO_GID";
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
     variables: BTreeMap<String, String>,
+    /// The home folder that the user's account names, for when `HOME` does not.
+    account_home: Option<PathBuf>,
     /// The working folder.
     pub folder: PathBuf,
 }
@@ -59,6 +61,7 @@ impl Environment {
             .collect();
         Self {
             variables,
+            account_home: std::env::home_dir(),
             folder: std::env::current_dir().unwrap_or_default(),
         }
     }
@@ -70,6 +73,7 @@ impl Environment {
                 .into_iter()
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .collect(),
+            account_home: None,
             folder: folder.to_owned(),
         }
     }
@@ -92,8 +96,39 @@ impl Environment {
         &self.variables
     }
 
-    /// The home folder: `HOME`, else `/`.
+    /// The home folder: `HOME`, else that of the user's account, as the docker command line has it. Timers and service
+    /// managers start programs without the variable. Absent when neither is known.
+    pub fn known_home(&self) -> Option<PathBuf> {
+        self.get(HOME)
+            .map(PathBuf::from)
+            .or_else(|| self.account_home.clone())
+    }
+
+    /// The home folder, or `/` when none is known.
     pub fn home(&self) -> PathBuf {
-        PathBuf::from(self.get(HOME).unwrap_or("/"))
+        self.known_home().unwrap_or_else(|| "/".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_home_folder_is_the_accounts_when_the_variable_is_unset_or_empty() {
+        for variables in [vec![], vec![(HOME, "")]] {
+            let nameless = Environment::of(variables, Path::new("/"));
+            assert_eq!(nameless.known_home(), None);
+            let known = Environment {
+                account_home: Some("/home/u".into()),
+                ..nameless
+            };
+            assert_eq!(known.known_home(), Some("/home/u".into()));
+        }
+        let set = Environment {
+            account_home: Some("/home/u".into()),
+            ..Environment::of([(HOME, "/elsewhere")], Path::new("/"))
+        };
+        assert_eq!(set.home(), Path::new("/elsewhere"));
     }
 }

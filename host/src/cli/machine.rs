@@ -24,7 +24,7 @@ pub fn of(environment: &Environment) -> HostEnvironment {
             .filter(|path| path.is_absolute())
     };
     let variables = Variables {
-        home: folder("HOME"),
+        home: environment.known_home().filter(|path| path.is_absolute()),
         runtime: folder("XDG_RUNTIME_DIR"),
         data: folder("XDG_DATA_HOME"),
         cache: folder("XDG_CACHE_HOME"),

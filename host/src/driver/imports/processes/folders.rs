@@ -15,7 +15,8 @@ pub(super) fn surroundings(environment: &HostEnvironment) -> Surroundings {
     Surroundings {
         uid: environment.user_id,
         path: Some(environment.path.clone()),
-        programs: Some(environment.cache_dir.join("bin")),
+        // Never below the working folder: whatever lies there is not ours to run.
+        programs: Some(environment.cache_dir.join("bin")).filter(|folder| folder.is_absolute()),
     }
 }
 
@@ -58,14 +59,30 @@ pub(super) fn state(
 }
 
 fn default_state(config: &NodeConfig, environment: &HostEnvironment) -> Answer<PathBuf> {
+    if !environment.data_dir.is_absolute() {
+        // Without a home there is none, and a relative path would be another folder wherever a command is typed.
+        let message = "This user has no home in which the daemon's state could be kept";
+        return Err(Failure::new(ErrorKind::InvalidConfig, message)
+            .with_hint("Set `HOME` or `XDG_DATA_HOME`, or name a folder with `--driver-opt root=PATH`"));
+    }
     let mut parts = Path::new(&config.node).components();
     match (parts.next(), parts.next()) {
+        (Some(Component::Normal(_)), None) if !environment.data_dir.is_absolute() => Err(homeless()),
         (Some(Component::Normal(name)), None) => Ok(environment.data_dir.join(name)),
         _ => Err(Failure::new(
             ErrorKind::InvalidConfig,
             format!("`{}` cannot be the name of a folder", config.node),
         )),
     }
+}
+
+/// Without a home there is no place for state. The working folder is none: it changes from command to command.
+fn homeless() -> Failure {
+    Failure::new(
+        ErrorKind::InvalidConfig,
+        "No folder for the daemon's state: there is no home folder",
+    )
+    .with_hint("Set `HOME` or `XDG_DATA_HOME` to the absolute path of a folder that is yours")
 }
 
 fn is_clean(path: &Path) -> bool {
@@ -121,6 +138,14 @@ mod tests {
     }
 
     #[test]
+    fn without_a_home_nothing_is_looked_for_in_the_working_folder() {
+        let homeless = HostEnvironment::default();
+        assert!(default_state(&config("b0"), &homeless).is_err());
+        assert!(!is_state(Path::new("b0"), &config("b0"), &homeless));
+        assert_eq!(surroundings(&homeless).programs, None);
+    }
+
+    #[test]
     fn only_these_are_removed() {
         let environment = environment();
         assert!(is_state(Path::new("/data/b0"), &config("b0"), &environment));
@@ -128,6 +153,7 @@ mod tests {
         assert!(!is_state(Path::new("/data/b1"), &config("b0"), &environment));
         assert!(!is_state(Path::new("/etc"), &config("b0"), &environment));
         assert!(default_state(&config(".."), &environment).is_err());
+        assert!(default_state(&config("b0"), &HostEnvironment::default()).is_err());
         assert!(default_state(&config("a/b"), &environment).is_err());
     }
 }
