@@ -42,7 +42,7 @@ async fn a_folder_below_a_file() {
     let file = dir.path().join("file");
     std::fs::write(&file, "").unwrap();
     let failure = failure_of(to_folder(&file.join("out"))).await;
-    let begin = format!("failed to create {}: Not a directory", file.join("out").display());
+    let begin = format!("failed to create {}: File exists", file.display());
     assert!(failure.message.starts_with(&begin), "{failure:?}");
     assert!(failure.hint.unwrap().contains("A file is in the way"));
 }
