@@ -8,9 +8,8 @@ use std::future::Future;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::buildkit::client::Client;
-use crate::buildkit::error::RpcError;
-use crate::buildkit::worker::Worker;
 use crate::connect::backoff::Backoff;
+use crate::connect::channel::HELPER_GRACE;
 use crate::connect::error::ConnectError;
 use crate::connect::liveness::Lost;
 use crate::driver::node::{
@@ -60,8 +59,6 @@ pub struct Daemon {
     pub instance: String,
     /// The connection.
     pub client: Client,
-    /// What it builds with.
-    pub workers: Vec<Worker>,
     opened: SystemTime,
 }
 
@@ -71,6 +68,10 @@ pub enum AcquireError {
     /// The driver says why.
     #[error(transparent)]
     Driver(#[from] DriverError),
+    /// The driver could not make the daemon usable. It tries again by itself as long as that may help, so its word is
+    /// the last one.
+    #[error(transparent)]
+    Boot(DriverError),
     /// The stream that the driver opened leads to no daemon.
     #[error("Cannot reach the daemon of node `{node}`")]
     Connect {
@@ -85,13 +86,6 @@ pub enum AcquireError {
     NoInstance {
         /// Name of the node.
         node: String,
-    },
-    /// The daemon answered, but its workers could not be listed.
-    #[error("listing workers")]
-    Workers {
-        /// Why.
-        #[source]
-        source: RpcError,
     },
     /// It took too long.
     #[error("Node `{node}` was not usable within {} s", after.as_secs())]
@@ -113,17 +107,17 @@ impl AcquireError {
     /// The way out, where one is known.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Driver(error) => error.hint.clone(),
+            Self::Driver(error) | Self::Boot(error) => error.hint.clone(),
             Self::Connect { source, .. } => source.hint().map(str::to_owned),
             Self::TimedOut { last, .. } => last.as_ref().and_then(|last| last.hint()),
-            Self::NoInstance { .. } | Self::Workers { .. } | Self::Cancelled => None,
+            Self::NoInstance { .. } | Self::Cancelled => None,
         }
     }
 
     /// Facts of the driver's, such as the last lines of a log.
     pub fn details(&self) -> &[(String, String)] {
         match self {
-            Self::Driver(error) => &error.details,
+            Self::Driver(error) | Self::Boot(error) => &error.details,
             Self::TimedOut { last: Some(last), .. } => last.details(),
             _ => &[],
         }
@@ -133,7 +127,7 @@ impl AcquireError {
     pub fn is_cancelled(&self) -> bool {
         match self {
             Self::Cancelled => true,
-            Self::Driver(error) => error.kind == DriverErrorKind::Cancelled,
+            Self::Driver(error) | Self::Boot(error) => error.kind == DriverErrorKind::Cancelled,
             _ => false,
         }
     }
@@ -149,8 +143,7 @@ impl AcquireError {
             }
             Self::Connect { source, .. } => source.is_transient(),
             Self::NoInstance { .. } => true,
-            Self::Workers { source } => matches!(source, RpcError::Lost { .. }),
-            Self::TimedOut { .. } | Self::Cancelled => false,
+            Self::Boot(_) | Self::TimedOut { .. } | Self::Cancelled => false,
         }
     }
 }
@@ -214,7 +207,6 @@ pub async fn acquire(node: Box<dyn Node>, name: &str, wanted: &Wanted) -> Result
 struct Found {
     instance: String,
     client: Client,
-    workers: Vec<Worker>,
     opened: SystemTime,
 }
 
@@ -225,7 +217,6 @@ impl Found {
             name: name.to_owned(),
             instance: self.instance,
             client: self.client,
-            workers: self.workers,
             opened: self.opened,
         }
     }
@@ -242,14 +233,9 @@ async fn attempt(node: &dyn Node, name: &str, wanted: &Wanted) -> Result<Found, 
             node: name.to_owned(),
             source,
         })?;
-    let workers = client
-        .workers()
-        .await
-        .map_err(|source| AcquireError::Workers { source })?;
     Ok(Found {
         instance,
         client,
-        workers,
         opened,
     })
 }
@@ -261,7 +247,7 @@ async fn boot_if_needed(node: &dyn Node, wanted: &Wanted) -> Result<(), AcquireE
         .await
         .is_ok_and(|status| status.state == State::Running);
     if !running {
-        node.boot(wanted.request()).await?;
+        node.boot(wanted.request()).await.map_err(AcquireError::Boot)?;
     }
     Ok(())
 }
@@ -293,11 +279,15 @@ async fn loads<'a>(node: &dyn Node, instances: &[&'a str], wanted: &Wanted) -> V
         let client = Client::connect(pipe, wanted.deadline).await.ok()?;
         client.active_builds().await.ok()?
     };
-    let asked = instances
-        .iter()
-        .map(|instance| async move { (*instance, ask(instance).await) });
+    let asked = instances.iter().map(|instance| async move {
+        let load = tokio::time::timeout(LOAD_LIMIT, ask(instance)).await;
+        (*instance, load.ok().flatten())
+    });
     futures::future::join_all(asked).await
 }
+
+/// One of several daemons that does not tell its load soon is not waited for: it would be no good choice anyway.
+const LOAD_LIMIT: Duration = Duration::from_secs(5);
 
 /// Ends `work` at the deadline or a cancellation.
 async fn bounded<T>(
@@ -326,7 +316,8 @@ const GRACE: Duration = Duration::from_secs(2);
 impl Daemon {
     /// The workers as drivers are told of them.
     pub fn worker_facts(&self) -> Vec<WorkerFacts> {
-        self.workers
+        self.client
+            .workers()
             .iter()
             .map(|worker| WorkerFacts {
                 id: worker.id.clone(),
@@ -347,13 +338,17 @@ impl Daemon {
 
     /// Asks the driver why the connection was lost; `None` when it cannot tell.
     pub async fn diagnose(&self, lost: &Lost) -> Option<Finding> {
+        let (exit_status, stderr_tail) = match self.client.channel().last_words() {
+            Some(words) => (words.ended_within(HELPER_GRACE).await, words.stderr()),
+            None => (None, String::new()),
+        };
         let loss = Loss {
             instance: self.instance.clone(),
             opened: self.opened,
             lost: SystemTime::now(),
             how: lost.word().to_owned(),
-            exit_status: None,
-            stderr_tail: String::new(),
+            exit_status,
+            stderr_tail,
             request: DialRequest {
                 sink: Sink::discard(),
                 deadline: Some(Instant::now() + DIAGNOSIS_LIMIT),

@@ -20,12 +20,14 @@ mod template;
 pub mod values;
 
 use std::future::Future;
+use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind as ClapKind};
 use clap::{CommandFactory, FromArgMatches};
 
 use crate::driver::node::Drivers;
 use crate::error::{CommandError, ErrorKind, Result};
+use crate::progress::terminal;
 use crate::ui::Ui;
 use args::{Command, Root};
 use env_vars::Environment;
@@ -94,11 +96,21 @@ fn drive(
         .enable_all()
         .build()
         .map_err(|error| CommandError::internal("Cannot start the runtime").with_source(error))?;
-    let outcome = runtime.block_on(signals::until_interrupted(&context.cancel, work));
-    // A blocked read of standard input must not keep the process alive.
-    runtime.shutdown_background();
-    outcome
+    let ended = runtime.block_on(signals::until_interrupted(&context.cancel, work));
+    // Drops what still runs, such as a display that holds talk back. A blocked read of standard input must not keep the
+    // process alive.
+    runtime.shutdown_timeout(SHUTDOWN_LIMIT);
+    match ended {
+        signals::Ended::Orderly(outcome) => outcome,
+        signals::Ended::Abandoned => {
+            terminal::restore(context.ui);
+            Err(signals::cancelled())
+        }
+    }
 }
+
+/// How long tasks may take to be dropped when a command ends.
+const SHUTDOWN_LIMIT: Duration = Duration::from_millis(50);
 
 /// Runs a build: its display may wait for a slow terminal, which must not keep the daemon waiting for its files.
 fn block_on_threads(context: &Context<'_>, work: impl Future<Output = Result<()>>) -> Result<()> {

@@ -212,7 +212,9 @@ impl From<crate::store::StoreError> for CommandError {
     fn from(error: crate::store::StoreError) -> Self {
         use crate::store::StoreError;
         match error {
-            StoreError::File(error) => error.into(),
+            StoreError::File(error) => {
+                Self::from(error).with_hint("`BUILDX_CONFIG` names the folder that builders are kept in")
+            }
             StoreError::Broken { ref name, .. } => {
                 let hint =
                     format!("`bkhost rm --keep-daemon {name}` forgets the builder, whatever is in its file");

@@ -30,6 +30,7 @@ pub mod idle;
 pub mod launch;
 pub mod locks;
 pub mod log;
+pub mod login;
 pub mod paths;
 pub mod process;
 pub mod programs;

@@ -25,3 +25,6 @@ pub mod git;
 pub mod platform;
 pub mod keeper;
 pub mod ui;
+
+#[cfg(test)]
+mod boundaries;

@@ -3,6 +3,8 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::io::{AsyncRead, AsyncWrite};
+
 /// Where a command's output goes. Cheap to clone.
 ///
 /// A broken pipe is a quiet end and no error: writing reports it as [`io::ErrorKind::BrokenPipe`] for the caller to
@@ -11,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct Ui {
     inner: Arc<Mutex<Inner>>,
     terminal: bool,
+    out_terminal: bool,
     colour: bool,
     debug: bool,
 }
@@ -26,13 +29,16 @@ impl Ui {
     /// The process's own stdout and stderr. `no_colour` is the user's wish (`NO_COLOR`).
     pub fn stdio(no_colour: bool, debug: bool) -> Self {
         let terminal = io::stderr().is_terminal();
-        Self::new(
-            Box::new(io::stdout()),
-            Box::new(io::stderr()),
-            terminal,
-            terminal && !no_colour,
-            debug,
-        )
+        Self {
+            out_terminal: io::stdout().is_terminal(),
+            ..Self::new(
+                Box::new(io::stdout()),
+                Box::new(io::stderr()),
+                terminal,
+                terminal && !no_colour,
+                debug,
+            )
+        }
     }
 
     /// A door to other writers, for tests.
@@ -46,6 +52,7 @@ impl Ui {
         Self {
             inner: Arc::new(Mutex::new(Inner { out, err, held: None })),
             terminal,
+            out_terminal: false,
             colour,
             debug,
         }
@@ -54,6 +61,11 @@ impl Ui {
     /// Whether stderr is a terminal.
     pub fn is_terminal(&self) -> bool {
         self.terminal
+    }
+
+    /// Whether stdout is a terminal.
+    pub fn out_is_terminal(&self) -> bool {
+        self.out_terminal
     }
 
     /// Whether colours may be written to stderr.
@@ -71,6 +83,11 @@ impl Ui {
         let mut inner = self.lock();
         inner.out.write_all(data.as_ref())?;
         inner.out.flush()
+    }
+
+    /// Stdout as a writer, for data that comes in pieces.
+    pub fn out_writer(&self) -> impl Write + Send + use<> {
+        OutWriter(self.clone())
     }
 
     /// Writes one line of talk to stderr; held back while a progress display runs.
@@ -114,6 +131,24 @@ impl Ui {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+struct OutWriter(Ui);
+
+impl Write for OutWriter {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.0.lock().out.write(data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.lock().out.flush()
+    }
+}
+
+/// The process's own stdin and stdout for a connection that is carried through them: neither direction may block the
+/// other, so they bypass [`Ui::out`].
+pub fn own_streams() -> (impl AsyncRead + Unpin, impl AsyncWrite + Unpin) {
+    (tokio::io::stdin(), tokio::io::stdout())
 }
 
 /// Holds talk back; see [`Ui::hold`].

@@ -26,7 +26,8 @@ pub fn find(name: &str, option: &str) -> Result<Option<Program>> {
     Ok(raw::find(name, option)?.map(Program))
 }
 
-/// Folder for the daemon's sockets: mode 0700, short enough for a socket path.
+/// Folder for the daemon's sockets, short enough for a socket path. Only named here: a lock, a lease and a file of a launch
+/// create it.
 pub fn runtime_folder() -> Result<String> {
     Ok(raw::runtime_folder()?)
 }
@@ -201,13 +202,13 @@ pub struct End {
 }
 
 impl End {
-    /// One fact: `exit-code` or `signal`, `signal-name`, `reason` (`idle`, `stopped`, `exited`), `ended-at`.
+    /// One fact: `exit-code` or `signal`, `signal-name`, `reason`, `ended-at`.
     pub fn fact(&self, name: &str) -> Option<&str> {
         let found = self.facts.iter().find(|(key, _)| key == name);
         found.map(|(_, value)| value.as_str())
     }
 
-    /// Why: `idle`, `stopped`, `exited`, or another word.
+    /// Why: `idle`, `stopped`, `exited`, `keeper-lost`, or another word.
     pub fn reason(&self) -> &str {
         self.fact("reason").unwrap_or("exited")
     }

@@ -140,7 +140,7 @@ fn a_silent_node_is_kept_with_a_warning() {
 fn creating_selects_and_boots_when_asked() {
     let (sealed, drivers) = (Sealed::new(), Scripted::default());
     let made = sealed.run(&drivers, "create --name ci --use --bootstrap tcp://a:1/down");
-    assert_eq!(made.err, "=> [internal] booting buildkit\n");
+    assert_eq!(made.err, "#1 [internal] booting buildkit\n#1 DONE 0.0s\n");
     assert_eq!(made.ok(), "ci\n");
     assert_eq!(drivers.done(), ["boot ci0"]);
     let current = std::fs::read_to_string(sealed.store().join("current")).unwrap();
@@ -162,8 +162,14 @@ fn refusals_name_the_thing_and_the_way_out() {
     "#);
     insta::assert_snapshot!(refused("create --driver docker"), @r#"ERROR: additional instances of driver "docker" cannot be created"#);
     insta::assert_snapshot!(refused("create --name default"), @"ERROR: default is a reserved name and cannot be used to identify builder instance");
-    insta::assert_snapshot!(refused("create --append"), @"ERROR: append requires a builder name");
-    insta::assert_snapshot!(refused("create --append --name x"), @r#"ERROR: failed to find instance "x" for append"#);
+    insta::assert_snapshot!(refused("create --append"), @r"
+    ERROR: append requires a builder name
+    hint: Give it with `--name`
+    ");
+    insta::assert_snapshot!(refused("create --append --name x"), @r#"
+    ERROR: failed to find instance "x" for append
+    hint: `bkhost ls` lists the builders, `bkhost create` makes one
+    "#);
     insta::assert_snapshot!(refused("create --name 1x"), @"ERROR: invalid name 1x, name needs to start with a letter and may not contain symbols, except ._-");
     insta::assert_snapshot!(refused("create --driver remote"), @r"
     ERROR: no remote endpoint provided
@@ -174,9 +180,24 @@ fn refusals_name_the_thing_and_the_way_out() {
     insta::assert_snapshot!(refused("create --driver-opt nope=1 tcp://h"), @"ERROR: invalid driver option nope for remote driver");
     insta::assert_snapshot!(refused("create --driver-opt nope tcp://h"), @r#"
     ERROR: invalid value "nope", expecting k=v
-    hint: A value with commas needs quotes around key and value: `'"labels=a=1,b=2"'`
+    hint: Options are written `NAME=VALUE`; one with commas is quoted as a whole: `'"labels=a=1,b=2"'`
     "#);
-    insta::assert_snapshot!(refused("create --platform linux/* tcp://h"), @r#"ERROR: "linux/*": wildcards not yet supported: invalid argument"#);
+    insta::assert_snapshot!(refused("create --platform linux/* tcp://h"), @r#"
+    ERROR: "linux/*": wildcards not yet supported: invalid argument
+    hint: A platform is written `os/architecture[/variant]`, for example `linux/arm64`
+    "#);
+    insta::assert_snapshot!(refused("create --driver-opt a\"b tcp://h"), @r#"
+    ERROR: parse error on line 1, column 2: bare " in non-quoted-field
+    hint: Quote a whole field, as in `'"dest=a,b"'`, not a part of it
+    "#);
+    insta::assert_snapshot!(refused("create --leave"), @r"
+    ERROR: leave requires instance name
+    hint: Give it with `--name`
+    ");
+    insta::assert_snapshot!(refused("create --leave --name x --node n"), @r#"
+    ERROR: failed to find instance "x" for leave
+    hint: `bkhost ls` lists the builders, `bkhost create` makes one
+    "#);
     insta::assert_snapshot!(refused("create --buildkitd-config none.toml tcp://h"), @"ERROR: buildkit configuration file not found: HOME/none.toml: stat HOME/none.toml: no such file or directory");
     insta::assert_snapshot!(refused("create --buildkitd-flags 'a tcp://h"), @"ERROR: failed to parse buildkit flags: EOF found when expecting closing quote");
 }

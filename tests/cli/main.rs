@@ -17,5 +17,6 @@ mod contexts;
 mod create;
 mod listing;
 mod program;
+mod reference;
 mod removal;
 mod selection;

@@ -261,3 +261,46 @@ fn waiting_for_the_store_is_announced_and_can_be_interrupted() {
     drop(held);
     assert_eq!(run(&sealed, &["use", "default"]).status.code(), Some(0));
 }
+
+#[test]
+fn a_store_that_is_no_folder_names_the_way_out() {
+    let sealed = Sealed::new();
+    let file = sealed.home().join("file");
+    std::fs::write(&file, "").unwrap();
+    let sealed = sealed.with("BUILDX_CONFIG", &file.display().to_string());
+    for line in ["ls", "inspect", "stop"] {
+        let refused = run(&sealed, &[line]);
+        let err = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(1), "{err}");
+        assert!(
+            err.ends_with(
+                "Not a directory (os error 20)\nhint: A part of the path is no folder\nhint: `BUILDX_CONFIG` names the folder that builders are kept in\n"
+            ),
+            "{err}"
+        );
+    }
+}
+
+#[test]
+fn templates_say_what_is_wrong_with_them() {
+    insta::assert_snapshot!(shown(&["ls", "--format", "{{.Name"]), @r"
+    exit status: 1
+    --- out
+    --- err
+    ERROR: template parsing error: template: :1: unclosed action
+    hint: `--format json` shows the fields; a template looks like `{{.Name}}`
+    ");
+    insta::assert_snapshot!(shown(&["ls", "--format", "{{.Nam}}"]), @r#"
+    exit status: 1
+    --- out
+    --- err
+    ERROR: template parsing error: template: :1: executing "" at <.Nam>: can't evaluate field Nam
+    hint: Did you mean `.Name`? Fields of a row: Builder, Buildkit, DriverEndpoint, Error, LastActivity, Name, Platforms, Status
+    "#);
+    insta::assert_snapshot!(shown(&["logs", "--tail", "all"]), @r#"
+    exit status: 1
+    --- out
+    --- err
+    ERROR: invalid argument "all" for "-n, --tail" flag: must be a number of lines, 0 or more
+    "#);
+}

@@ -53,6 +53,7 @@ fn rm_goes_on_after_a_failure() {
     hint: Drivers that are there: `process`, `remote`
     failed to remove default: context builder cannot be removed, run `docker context rm default` to remove this context
     failed to remove nothere: no builder "nothere" found
+    hint: `bkhost ls` lists the builders, `bkhost create` makes one
     down removed
     ERROR: failed to remove one or more builders
     "#);
@@ -124,4 +125,33 @@ fn stop_stops_and_shows_what_it_would_do() {
             .refused()
             .contains("failed to find driver \"docker\"")
     );
+}
+
+#[test]
+fn steps_are_shown_as_the_user_wants_them() {
+    let (sealed, drivers) = (Sealed::new(), Scripted::default());
+    sealed.run(&drivers, "create --name ci tcp://a:1/down").ok();
+    sealed
+        .run(&drivers, "create --append --name ci tcp://b:1/down")
+        .ok();
+    let booted = sealed.run(&drivers, "inspect --bootstrap ci");
+    assert!(
+        booted.err.contains("[ci0 internal] booting buildkit\n"),
+        "{booted:?}"
+    );
+    assert!(
+        booted.err.contains("[ci1 internal] booting buildkit\n"),
+        "{booted:?}"
+    );
+
+    let sealed = sealed.with("BUILDKIT_PROGRESS", "quiet");
+    let booted = sealed.run(&drivers, "inspect --bootstrap ci");
+    assert_eq!(booted.err, "");
+    let sealed = sealed.with("BUILDKIT_PROGRESS", "fancy");
+    let before = drivers.done();
+    assert_eq!(
+        sealed.run(&drivers, "stop ci").refused(),
+        "ERROR: invalid progress mode fancy\n"
+    );
+    assert_eq!(drivers.done(), before);
 }

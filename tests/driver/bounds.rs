@@ -193,3 +193,48 @@ async fn a_flood_of_steps_is_cut_and_the_cut_is_shown() {
         .collect();
     assert!(text.contains("lines were not shown]"));
 }
+
+#[tokio::test]
+async fn endless_log_lines_end() {
+    let (logged, _guard) = logged();
+    let began = std::time::Instant::now();
+    assert_eq!(
+        defect("endless-log").await,
+        "Driver `misbehaving` 0.3.0 was stopped in `status`: it computed for more than 5 s without waiting for anything"
+    );
+    let seconds = began.elapsed().as_secs() as usize + 1;
+    assert!(logged.lock().unwrap().len() <= seconds * 1000 + 100);
+}
+
+#[tokio::test]
+async fn endless_steps_end() {
+    let (sink, updates) = bkhost::progress::event::Sink::channel();
+    let watcher = tokio::spawn(collect(updates));
+    let mut request = request();
+    request.sink = sink;
+    let error = misbehaving("endless-steps")
+        .await
+        .boot(request)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.message,
+        "Driver `misbehaving` 0.3.0 was stopped in `boot`: it computed for more than 5 s without waiting for anything"
+    );
+    let all = watcher.await.unwrap();
+    assert_eq!(all.vertexes.last().unwrap().error, error.message);
+    assert!(all.statuses.len() <= 6000, "{} statuses", all.statuses.len());
+    assert!(all.logs.len() < 20_000, "{} lines", all.logs.len());
+}
+
+#[tokio::test]
+async fn all_details_together_are_bounded() {
+    let error = status_error("long-details").await;
+    let bytes: usize = error
+        .details
+        .iter()
+        .map(|(key, value)| key.len() + value.len())
+        .sum();
+    assert!(bytes < 140_000, "{bytes} bytes");
+    assert!(error.details[0].1.starts_with("000"));
+}

@@ -12,6 +12,7 @@
 mod bounds;
 mod built_in;
 mod connections;
+mod contract;
 mod fit;
 mod fixture;
 mod operations;

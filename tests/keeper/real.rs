@@ -1,4 +1,4 @@
-//! A real buildkitd under the keeper, as root and as an ordinary user.
+//! A real buildkitd under the keeper; rootless where the tests do not run as root.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use bkhost::connect::pipe::Pipe;
 use bkhost::connect::tls::{self, OptionFile, TlsError, TlsFiles};
 use bkhost::keeper::daemon::Daemon;
 use bkhost::keeper::launch::Launch;
-use bkhost::keeper::paths::{Owner, Surroundings};
+use bkhost::keeper::paths::Surroundings;
 use bkhost::keeper::record::Reason;
 use bkhost::keeper::site::Site;
 use tokio::io::AsyncReadExt;
@@ -22,9 +22,27 @@ fn engines() -> PathBuf {
     cache.join("engines").join("bin")
 }
 
+/// What runs buildkitd, up to its arguments.
+fn program(site: &Site, bin: &Path) -> Launch {
+    if Surroundings::of_process().is_root() {
+        return Launch::new(bin.join("buildkitd"));
+    }
+    let mut launch = Launch::new(bin.join("rootlesskit"));
+    launch.args = vec![
+        "--net=host".to_owned(),
+        "--copy-up=/etc".to_owned(),
+        "--copy-up=/run".to_owned(),
+        format!("--state-dir={}", site.folder().join("rootlesskit").display()),
+        bin.join("buildkitd").display().to_string(),
+        "--rootless".to_owned(),
+    ];
+    launch.env = vec![("XDG_RUNTIME_DIR".to_owned(), site.folder().display().to_string())];
+    launch
+}
+
 fn buildkitd(site: &Site, bin: &Path, state: &Path) -> Launch {
     let socket = site.folder().join("buildkitd.sock");
-    let mut launch = Launch::new(bin.join("buildkitd"));
+    let mut launch = program(site, bin);
     for arg in ["--root", state.to_str().unwrap(), "--addr"] {
         launch.args.push(arg.to_owned());
     }
@@ -56,10 +74,7 @@ async fn until_listening(daemon: &Daemon) {
 }
 
 #[tokio::test]
-async fn buildkitd_as_root_is_kept_stopped_killed_and_removed() {
-    if !Surroundings::of_process().is_root() {
-        return;
-    }
+async fn buildkitd_is_kept_stopped_killed_and_removed() {
     let place = Place::new();
     let state = place.base.with_file_name("state");
     place.site.create_state(&state).unwrap();
@@ -127,9 +142,6 @@ impl Certificates {
 
 #[tokio::test]
 async fn buildkitd_over_mutual_tls() {
-    if !Surroundings::of_process().is_root() {
-        return;
-    }
     let place = Place::new();
     let state = place.base.with_file_name("state");
     place.site.create_state(&state).unwrap();
@@ -165,177 +177,4 @@ async fn buildkitd_over_mutual_tls() {
     let error = connect(false).await.unwrap_err();
     assert!(matches!(error, TlsError::Identity { .. }), "{error}");
     place.site.remove(Some(&state), LONG).await.unwrap();
-}
-
-const USER: &str = "bkhost-keeper";
-const PLACE: &str = "BKHOST_TEST_ROOTLESS";
-
-/// An ordinary user of this machine with mapped ids, for one test.
-struct User {
-    uid: u32,
-}
-
-impl User {
-    fn create() -> Self {
-        let _ = command("userdel", &["--remove", "--force", USER]).output();
-        let added = command("useradd", &["--create-home", "--shell", "/bin/sh", USER])
-            .output()
-            .unwrap();
-        assert!(
-            added.status.success(),
-            "{}",
-            String::from_utf8_lossy(&added.stderr)
-        );
-        let id = command("id", &["-u", USER]).output().unwrap();
-        let uid = String::from_utf8(id.stdout).unwrap().trim().parse().unwrap();
-        Self { uid }
-    }
-
-    /// Runs one test of this binary as the user.
-    fn run(&self, binary: &Path, test: &str, place: &Path) -> std::process::Output {
-        let uid = self.uid.to_string();
-        let args = [
-            "--reuid",
-            &uid,
-            "--regid",
-            &uid,
-            "--init-groups",
-            "--reset-env",
-            "--",
-        ];
-        let mut run = command("setpriv", &args);
-        run.arg("env").arg(format!("{PLACE}={}", place.display()));
-        run.arg(binary).args(["--exact", test, "--nocapture"]);
-        run.output().unwrap()
-    }
-}
-
-impl Drop for User {
-    fn drop(&mut self) {
-        let _ = command("userdel", &["--remove", "--force", USER]).output();
-    }
-}
-
-fn command(program: &str, args: &[&str]) -> std::process::Command {
-    let mut command = std::process::Command::new(program);
-    command.args(args).current_dir("/");
-    command
-}
-
-/// The part of the test below that runs as the ordinary user; without its folder there is nothing to do.
-#[tokio::test]
-async fn rootless_part() {
-    let Some(place) = std::env::var_os(PLACE).map(PathBuf::from) else {
-        return;
-    };
-    assert_ne!(Surroundings::of_process().uid, 0);
-    let bin = place.join("bin");
-    let base = bkhost::keeper::paths::Variables::of_process().runtime_folder(Surroundings::of_process().uid);
-    let owner = Owner::of(&place);
-    let site = Site::new(Surroundings::of_process(), owner, &base).with_host_program(bin.join("bkhost"));
-    let home = PathBuf::from(std::env::var_os("HOME").unwrap());
-    let state = home.join(".local/share/bkhost/node0");
-    site.create_folder().unwrap();
-    site.create_state(&state).unwrap();
-    let launch = rootless(&site, &bin, &state);
-    let daemon = site.start(&launch).await.unwrap();
-    until_listening(&daemon).await;
-    build(&bin, daemon.socket(), &home);
-    site.stop(LONG).await.unwrap();
-    let end = daemon.end().await.unwrap();
-    assert_eq!(end.reason, Reason::Stopped, "{end:?}");
-
-    let daemon = site.start(&launch).await.unwrap();
-    until_listening(&daemon).await;
-    kill(daemon.pid(), rustix::process::Signal::KILL);
-    daemon.ended().await;
-    assert_eq!(daemon.end().await.unwrap().signal, Some(9));
-    site.remove(Some(&state), LONG).await.unwrap();
-    assert!(!state.exists() && !site.folder().exists());
-    println!("rootless part done");
-}
-
-fn rootless(site: &Site, bin: &Path, state: &Path) -> Launch {
-    let inner = buildkitd(site, bin, state);
-    let mut launch = Launch::new(bin.join("rootlesskit"));
-    launch.args = vec![
-        "--net=host".to_owned(),
-        "--copy-up=/etc".to_owned(),
-        "--copy-up=/run".to_owned(),
-        format!("--state-dir={}", site.folder().join("rootlesskit").display()),
-        bin.join("buildkitd").display().to_string(),
-        "--rootless".to_owned(),
-    ];
-    launch.args.extend(inner.args);
-    launch.path_first = inner.path_first;
-    launch.env = vec![("XDG_RUNTIME_DIR".to_owned(), site.folder().display().to_string())];
-    launch.socket = inner.socket;
-    launch.state = inner.state;
-    launch
-}
-
-/// One build whose step runs as a mapped user and leaves files of that user in the cache.
-fn build(bin: &Path, socket: &Path, home: &Path) {
-    let context = home.join("context");
-    std::fs::create_dir_all(&context).unwrap();
-    std::fs::copy("/bin/busybox", context.join("busybox")).unwrap();
-    let dockerfile = "FROM scratch\nCOPY busybox /bin/busybox\nSHELL [\"/bin/busybox\", \"sh\", \"-c\"]\n\
-        RUN /bin/busybox mkdir -p /deep/er && /bin/busybox touch /deep/er/x && /bin/busybox chown -R 1000:1000 /deep && \
-        /bin/busybox chmod 0500 /deep/er\n";
-    std::fs::write(context.join("Dockerfile"), dockerfile).unwrap();
-    let local = format!("context={}", context.display());
-    let file = format!("dockerfile={}", context.display());
-    let addr = format!("unix://{}", socket.display());
-    let args = [
-        "--addr",
-        &addr,
-        "build",
-        "--frontend",
-        "dockerfile.v0",
-        "--local",
-        &local,
-        "--local",
-        &file,
-    ];
-    let built = command(bin.join("buildctl").to_str().unwrap(), &args)
-        .output()
-        .unwrap();
-    assert!(
-        built.status.success(),
-        "{}",
-        String::from_utf8_lossy(&built.stderr)
-    );
-}
-
-#[tokio::test]
-async fn buildkitd_as_an_ordinary_user_leaves_nothing_behind() {
-    if !Surroundings::of_process().is_root() {
-        return;
-    }
-    let dir = tempfile::Builder::new()
-        .prefix("bkhost-rootless")
-        .tempdir()
-        .unwrap();
-    let open = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
-    std::fs::set_permissions(dir.path(), open).unwrap();
-    let bin = dir.path().join("bin");
-    std::fs::create_dir(&bin).unwrap();
-    for name in ["buildkitd", "buildctl", "runc", "rootlesskit"] {
-        std::fs::copy(engines().join(name), bin.join(name))
-            .unwrap_or_else(|error| panic!("no {name}: {error}"));
-    }
-    std::fs::copy(env!("CARGO_BIN_EXE_bkhost"), bin.join("bkhost")).unwrap();
-    let tests = bin.join("tests");
-    std::fs::copy(std::env::current_exe().unwrap(), &tests).unwrap();
-
-    let user = User::create();
-    let output = user.run(&tests, "real::rootless_part", dir.path());
-    let text = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() && text.contains("rootless part done"),
-        "{text}{errors}"
-    );
-    let left = format!("/tmp/bkhost-{}", user.uid);
-    assert!(!Path::new(&left).exists());
 }

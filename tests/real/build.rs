@@ -9,7 +9,7 @@ use bkhost::buildkit::error::SolveError;
 use bkhost::buildkit::solve::Cancel;
 use bkhost::buildkit::spec::{
     Credential, ExportTarget, Exporter, RegistryCredentials, Secret, SessionSpec, SolveSpec, Solved,
-    random_id,
+    StandardOutput, random_id,
 };
 use bkhost::connect::pipe::Pipe;
 use bkhost::progress::event::{Sink, Update, Vertex};
@@ -74,6 +74,7 @@ pub fn spec(context: &Path) -> SolveSpec {
             registry: Arc::new(Nobody),
             layouts: BTreeMap::new(),
             upload: None,
+            output: StandardOutput::default(),
         },
     }
 }

@@ -139,6 +139,11 @@ fn what_would_be_destroyed_can_be_seen_first() {
     context.bkhost(["ls"]).run().succeeds().prints("p*");
     context.bkhost(["rm", "--keep-daemon", "p"]).run().succeeds();
     assert!(running(), "the daemon was to be kept");
+    // The same builder again finds it.
+    process_builder(&context, &[]);
+    context.bkhost(["inspect"]).run().succeeds().prints("running");
+    context.bkhost(["rm", "p"]).run().succeeds();
+    assert!(!running() && !context.path().join("state").exists());
 }
 
 #[test]

@@ -56,4 +56,17 @@ fn listing_and_looking_boot_nothing() {
         .succeeds()
         .prints("process");
     assert!(context.running().is_empty(), "{:?}", context.running());
+    let create = ["create", "--driver", "process", "--name", "stored"];
+    context.bkhost(create).run().succeeds();
+    context.bkhost(["inspect", "stored"]).run().succeeds();
+    let made = context
+        .call("ls", ["-A", "/run/bkhost", "/var/lib/bkhost"])
+        .run()
+        .succeeds();
+    assert_eq!(
+        made.stdout(),
+        "/run/bkhost:\n\n/var/lib/bkhost:\n",
+        "something was made by looking"
+    );
+    context.bkhost(["rm", "stored"]).run().succeeds();
 }

@@ -13,7 +13,6 @@
 )]
 
 mod build;
-mod buildx_store;
 mod client;
 mod command;
 mod commands;
@@ -26,6 +25,7 @@ mod interrupt;
 mod loss;
 mod many_files;
 mod needs_buildx;
+mod needs_buildx_store;
 mod needs_netns;
 mod needs_registry;
 mod needs_rootless;
@@ -34,6 +34,8 @@ mod process;
 mod remote;
 mod shown;
 mod solve;
+mod two_nodes;
+mod unwritable;
 
 #[path = "../cli/scripted.rs"]
 mod scripted;

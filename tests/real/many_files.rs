@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bkhost_test_support::source::bare;
+use bkhost_test_support::space;
 
 use crate::harness::{Remote, unique};
 
@@ -14,13 +15,7 @@ const ROUNDS: usize = 6;
 
 #[test]
 fn forty_thousand_files_go_up_and_come_down_six_times() {
-    let memory = Path::new("/dev/shm");
-    let parent = if memory.is_dir() {
-        memory.to_owned()
-    } else {
-        std::env::temp_dir()
-    };
-    let space = tempfile::tempdir_in(parent).unwrap();
+    let space = space::folder("bkm");
     let remote = Remote::new();
     let folder = bare(
         &remote.context,

@@ -1,5 +1,7 @@
 //! One builder store, two programs.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use bkhost_test_support::call::Call;
@@ -76,47 +78,88 @@ fn what_one_removes_or_selects_the_other_sees() {
 }
 
 #[test]
-fn builders_of_all_drivers_of_buildx_are_listed() {
-    let context = context();
-    for (driver, options) in [
-        ("docker-container", "image=moby/buildkit:v0.33.0,\"env.A=b,c\""),
-        ("kubernetes", "replicas=2,namespace=builders"),
-    ] {
-        let create = [
-            "create",
-            "--driver",
-            driver,
-            "--name",
-            driver,
-            "--driver-opt",
-            options,
-        ];
-        // The driver cannot be reached here; buildx keeps the record all the same or says that it does not.
-        let _ = buildx(&context, create).run();
-    }
+fn builders_of_all_drivers_of_buildx_are_listed_used_and_forgotten() {
+    let mut context = context();
+    let engine = empty_engine(&context);
+    context.set("KUBECONFIG", context.write("kubeconfig", CLUSTER));
+    let options = ["--driver-opt", "image=moby/buildkit:v0.33.0,\"env.A=b,c\""];
+    let create = ["create", "--driver", "docker-container", "--name", "container"];
+    buildx(&context, create)
+        .args(options)
+        .arg(engine)
+        .run()
+        .succeeds();
+    let options = ["--driver-opt", "replicas=2,namespace=builders"];
+    let create = ["create", "--driver", "kubernetes", "--name", "cloud"];
+    buildx(&context, create).args(options).run().succeeds();
     let create = [
         "create",
         "--driver",
         "remote",
         "--name",
-        "remote",
+        "far",
         "unix:///nonexistent/s.sock",
     ];
     buildx(&context, create).run().succeeds();
-    let theirs = names(buildx(
-        &context,
-        ["ls", "--format", "{{.Name}} {{.DriverEndpoint}}"],
-    ));
-    let ours = names(context.bkhost(["ls", "--format", "{{.Name}} {{.DriverEndpoint}}"]));
-    for line in theirs
-        .iter()
-        .filter(|line| line.contains("container") || line.contains("kube") || line.contains("remote"))
-    {
-        assert!(ours.contains(line), "{line:?} is not among {ours:?}");
+    let format = ["ls", "--format", "{{.Name}} {{.DriverEndpoint}}"];
+    let ours = names(context.bkhost(format));
+    for wanted in ["container docker-container", "cloud kubernetes", "far remote"] {
+        assert!(
+            ours.iter().any(|line| line == wanted),
+            "{wanted:?} is not among {ours:?}"
+        );
     }
+    context.bkhost(["use", "cloud"]).run().succeeds();
+    buildx(&context, ["ls"]).run().succeeds().prints("cloud*");
+    let inspected = context.bkhost(["inspect", "container"]).run().succeeds();
+    inspected
+        .prints("Driver:        docker-container")
+        .prints("failed to find driver");
+    let forget = ["rm", "--keep-daemon", "container", "cloud", "far"];
+    context.bkhost(forget).run().succeeds();
+    let theirs = names(buildx(&context, format));
     assert!(
-        theirs.iter().any(|line| line.starts_with("remote ")),
+        theirs.iter().all(|line| line.starts_with("default")),
         "{theirs:?}"
+    );
+}
+
+/// A cluster where nobody answers.
+const CLUSTER: &str = r#"{"apiVersion":"v1","kind":"Config","current-context":"a",
+"contexts":[{"name":"a","context":{"cluster":"a","user":"a"}}],
+"clusters":[{"name":"a","cluster":{"server":"http://127.0.0.1:1"}}],
+"users":[{"name":"a","user":{}}]}"#;
+
+/// Address of an engine without a single container, as long as the test runs.
+fn empty_engine(context: &TestContext) -> String {
+    let socket = context.work().join("engine.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    std::thread::spawn(move || {
+        for connection in listener.incoming().flatten() {
+            answer(connection);
+        }
+    });
+    format!("unix://{}", socket.display())
+}
+
+/// One answer for one connection.
+fn answer(mut connection: UnixStream) {
+    let mut first = String::new();
+    let mut reader = BufReader::new(&connection);
+    let _ = reader.read_line(&mut first);
+    let mut line = String::new();
+    while reader.read_line(&mut line).is_ok_and(|count| count > 2) {
+        line.clear();
+    }
+    let (status, body) = match first.contains("/containers/") {
+        true => ("404 Not Found", r#"{"message":"No such container"}"#),
+        false => ("200 OK", "{}"),
+    };
+    let head = "Api-Version: 1.44\r\nOstype: linux\r\nContent-Type: application/json\r\nConnection: close";
+    let length = body.len();
+    let _ = write!(
+        connection,
+        "HTTP/1.1 {status}\r\n{head}\r\nContent-Length: {length}\r\n\r\n{body}"
     );
 }
 

@@ -185,3 +185,27 @@ fn no_result_is_said_to_be_none() {
         .succeeds();
     asked.says_no("No output specified");
 }
+
+#[test]
+fn a_mirrored_folder_loses_what_is_not_in_the_result() {
+    let remote = Remote::new();
+    let folder = bare(&remote.context, "source", SOURCE);
+    remote.context.write("out/old", "from before");
+    let local = "type=local,dest=out";
+    remote.build(&folder).args(["-o", local]).run().succeeds();
+    assert_eq!(remote.context.read("out/old"), "from before");
+    let mirror = "type=local,dest=out,mode=delete";
+    remote.build(&folder).args(["-o", mirror]).run().succeeds();
+    assert!(!remote.context.work().join("out/old").exists());
+    assert_eq!(remote.context.read("out/copied"), SOURCE);
+    let elsewhere = remote.context.home().join("mirror");
+    std::fs::create_dir(&elsewhere).unwrap();
+    std::fs::write(elsewhere.join("precious"), "").unwrap();
+    let mirror = format!("type=local,dest={},mode=delete", elsewhere.display());
+    let refused = remote.build(&folder).args(["-o", &mirror]).run().fails(1);
+    refused.says("requires --allow=buildx.local.delete");
+    assert!(elsewhere.join("precious").exists());
+    let allowed = ["-o", &mirror, "--allow", "buildx.local.delete"];
+    remote.build(&folder).args(allowed).run().succeeds();
+    assert!(!elsewhere.join("precious").exists());
+}

@@ -167,4 +167,5 @@ fn a_daemon_that_cannot_start_shows_its_own_words() {
     context.bkhost(create).arg(&root).args(flags).run().succeeds();
     let folder = bare(&context, "source", COPY);
     build(&context, &folder).run().fails(1).says("no-such-flag");
+    context.bkhost(["rm", "b"]).run().succeeds();
 }

@@ -4,15 +4,15 @@
 //! aims are printed beside what was measured.
 
 mod arena;
+mod dial;
 mod measure;
 mod report;
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use crate::bench::arena::Arena;
 use crate::bench::measure::{Figures, Subject};
-use crate::bench::report::Row;
+use crate::bench::report::{Aim, Row};
 use crate::drivers::{self, Which};
 use crate::failure::{Failure, Result};
 use crate::packages::{self, Needed};
@@ -37,7 +37,9 @@ pub fn run(place: &Place, runs: usize) -> Result {
     }])?;
     engines::install(place, &[&engines::BUILDKIT, &engines::RUNC, &engines::BUILDX])?;
     drivers::build(place, Which::Shipped)?;
-    let arena = Arena::open(place, release_host(place)?)?;
+    compile(place)?;
+    let programs = place.target.join("release");
+    let arena = Arena::open(place, programs.join("bkhost"))?;
     arena.make_builders(BUILDERS)?;
     let mut rows = Vec::new();
     for case in cases() {
@@ -46,6 +48,8 @@ pub fn run(place: &Place, runs: usize) -> Result {
         let figures = measure::alternating(&subjects, runs)?;
         rows.extend(case.rows(&figures));
     }
+    eprintln!("==> open and dial");
+    rows.extend(dial::rows(&programs.join("bkhost-bench"), &arena.socket(), runs)?);
     write(place, &rows, runs)
 }
 
@@ -53,14 +57,17 @@ pub fn run(place: &Place, runs: usize) -> Result {
 struct Case {
     name: &'static str,
     words: &'static [&'static [&'static str]],
-    aims: &'static [Aim],
+    /// Which program the aim is about.
+    against: usize,
+    aim: Aim,
 }
 
-/// How much of another's time and memory bkhost may take.
-struct Aim {
-    against: usize,
-    wall: f64,
-    memory: Option<f64>,
+const fn share_of(wall: f64, memory: Option<f64>) -> Aim {
+    Aim {
+        wall: Some(wall),
+        memory,
+        longer: None,
+    }
 }
 
 /// `{…}` is filled in by the arena.
@@ -103,29 +110,20 @@ fn cases() -> [Case; 3] {
         Case {
             name: "version",
             words: &[&["bkhost", "version"], &["buildx", "version"]],
-            aims: &[Aim {
-                against: 1,
-                wall: 0.15,
-                memory: Some(0.35),
-            }],
+            against: 1,
+            aim: share_of(0.15, Some(0.35)),
         },
         Case {
             name: "ls, five builders",
             words: &[&["bkhost", "ls"], &["buildx", "ls"]],
-            aims: &[Aim {
-                against: 1,
-                wall: 0.3,
-                memory: Some(0.35),
-            }],
+            against: 1,
+            aim: share_of(0.3, Some(0.35)),
         },
         Case {
             name: "build, nothing to do",
             words: NO_OP,
-            aims: &[Aim {
-                against: 1,
-                wall: 1.0,
-                memory: None,
-            }],
+            against: 1,
+            aim: share_of(1.0, None),
         },
     ]
 }
@@ -137,29 +135,29 @@ impl Case {
         };
         let programs = self.words.iter().filter_map(|words| words.first());
         let with_figures = programs.zip(figures).enumerate();
-        let row = |(index, (program, figures)): (usize, (&&str, &Figures))| {
-            let aim = self.aims.iter().find(|aim| aim.against == index);
-            Row {
-                case: self.name,
-                program: (*program).to_owned(),
-                figures: figures.clone(),
-                own: own.clone(),
-                wall_aim: aim.map(|aim| aim.wall),
-                memory_aim: aim.and_then(|aim| aim.memory),
-            }
+        let row = |(index, (program, figures)): (usize, (&&str, &Figures))| Row {
+            case: self.name,
+            program: (*program).to_owned(),
+            figures: figures.clone(),
+            own: own.clone(),
+            aim: if index == self.against {
+                self.aim
+            } else {
+                Aim::default()
+            },
         };
         with_figures.map(row).collect()
     }
 }
 
-fn release_host(place: &Place) -> Result<PathBuf> {
+fn compile(place: &Place) -> Result {
     eprintln!("==> Compiling bkhost for release");
     let mut build = guest::cargo();
     build
-        .args(["build", "--release", "--package", "bkhost", "--bin", "bkhost"])
+        .args(["build", "--release", "--bins"])
+        .args(["--package", "bkhost", "--package", "bkhost-bench"])
         .current_dir(&place.root);
-    process::run(build.env("BKHOST_DRIVERS_DIR", place.drivers()))?;
-    Ok(place.target.join("release/bkhost"))
+    process::run(&mut build)
 }
 
 fn write(place: &Place, rows: &[Row], runs: usize) -> Result {

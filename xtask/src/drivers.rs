@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::compiler;
 use crate::failure::{Failure, Result};
-use crate::guest::{self, Toolchain};
+use crate::guest::Toolchain;
 use crate::inputs::{self, Inputs};
 use crate::manifest::{self, Guest};
 use crate::place::Place;
@@ -151,7 +152,7 @@ fn compile_ahead(place: &Place, into: &Path, members: &[Guest]) -> Result {
     let fresh = into.join(".new");
     inputs::remove(&fresh)?;
     inputs::make_folder(&fresh)?;
-    let mut compiler = Command::new(compiler(place)?);
+    let mut compiler = Command::new(compiler::get(place)?);
     for one in &stale {
         compiler.arg(&one.component).arg(fresh.join(&one.code));
     }
@@ -204,21 +205,6 @@ fn engine_digest(place: &Place) -> Result<String> {
         .word(&version)
         .folder(&place.root.join("host/engine"))?
         .digest())
-}
-
-fn compiler(place: &Place) -> Result<PathBuf> {
-    let mut build = guest::cargo();
-    build.args([
-        "build",
-        "--package",
-        "bkhost-engine",
-        "--features",
-        "compile",
-        "--bin",
-        "bkhost-aot",
-    ]);
-    process::run(build.current_dir(&place.root))?;
-    Ok(place.target.join("debug/bkhost-aot"))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod bench;
 mod clock;
+mod compiler;
 mod demo;
 mod drivers;
 mod engines;

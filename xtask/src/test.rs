@@ -125,7 +125,6 @@ struct Suite {
     name: &'static str,
     folder: std::path::PathBuf,
     target: Option<std::path::PathBuf>,
-    drivers: std::path::PathBuf,
     selection: &'static [&'static str],
 }
 
@@ -135,7 +134,6 @@ fn host_suite(place: &Place) -> Suite {
         name: "the host",
         folder: place.root.clone(),
         target: None,
-        drivers: place.drivers(),
         selection,
     }
 }
@@ -177,9 +175,7 @@ impl Suite {
             .args(["test", "--no-fail-fast"])
             .args(self.selection)
             .current_dir(&self.folder);
-        command
-            .env("BKHOST_DRIVERS_DIR", &self.drivers)
-            .env("CARGO_TERM_COLOR", "never");
+        command.env("CARGO_TERM_COLOR", "never");
         if let Some(target) = &self.target {
             command.env("CARGO_TARGET_DIR", target);
         }

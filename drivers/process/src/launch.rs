@@ -76,7 +76,7 @@ fn program(name: &str, option: &str) -> Result<Program> {
         match option {
             "" => error.with_hint(format!("Install {name}, so that it is on PATH")),
             _ => error.with_hint(format!(
-                "Install it, or name it with the driver option `{option}`"
+                "Install {name} and put it on PATH, or name it with `--driver-opt {option}=PATH`"
             )),
         }
     };

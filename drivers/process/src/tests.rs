@@ -226,7 +226,7 @@ fn a_missing_program_says_how_to_get_it() {
     let host = Host::new();
     let error = boot(&host).unwrap_err();
     assert_eq!(error.message(), "`buildkitd` was not found");
-    assert!(error.hint().unwrap().contains("`binary`"));
+    assert!(error.hint().unwrap().contains("`--driver-opt binary=PATH`"));
 }
 
 #[test]
@@ -414,6 +414,58 @@ fn a_loss_is_told_by_how_the_daemon_ended() {
                 .any(|(key, _)| key == "signal" || key == "exit-code")
         );
     }
+}
+
+#[test]
+fn a_signal_to_the_daemon_below_rootlesskit_is_told() {
+    let host = machine();
+    let log = "[rootlesskit:child ] error: command [buildkitd --rootless] exited: signal: killed\n\
+        [rootlesskit:parent] error: child exited: exit status 255";
+    let end = [("exit-code", "255"), ("reason", "exited")];
+    host.running_daemon(DaemonPlan::new().ends_after(seconds(1), &end).log(log));
+    let finding = open(&host).explain(&host.loss(INSTANCE)).unwrap();
+    assert_eq!(finding.word, "killed");
+    assert!(
+        finding.message.ends_with("was killed by SIGKILL"),
+        "{}",
+        finding.message
+    );
+    let name = ("signal-name".to_owned(), "SIGKILL".to_owned());
+    assert!(finding.details.contains(&name));
+}
+
+#[test]
+fn what_stands_in_the_way_of_a_daemon_is_said() {
+    for (log, message) in [
+        (
+            "[rootlesskit:parent] error: failed to setup UID/GID map: newuidmap 1 [0 1001 1] failed: : exec: \"newuidmap\": \
+             executable file not found in $PATH",
+            "`newuidmap` was not found, which rootless mode needs",
+        ),
+        (
+            "failed to compute uid/gid map: No subuid ranges found for user 1001 (\"ada\")",
+            "This user has no subordinate user ids, which rootless mode needs",
+        ),
+    ] {
+        let host = machine().fact("privileged", "false");
+        let end = [("exit-code", "1"), ("reason", "exited")];
+        let plan = DaemonPlan::new().never_listens().ends_after(seconds(1), &end);
+        host.plan_daemon(plan.log(log));
+        let error = boot(&host).unwrap_err();
+        assert_eq!(error.message(), message);
+        assert!(error.hint().is_some());
+    }
+}
+
+#[test]
+fn an_end_that_nobody_saw_is_told_as_such() {
+    let host = machine();
+    host.running_daemon(DaemonPlan::new().ends_after(seconds(1), &[("reason", "keeper-lost")]));
+    let finding = open(&host).explain(&host.loss(INSTANCE)).unwrap();
+    assert_eq!(finding.word, "keeper-lost");
+    let words = "ended with its keeper, which was killed";
+    assert!(finding.message.ends_with(words), "{}", finding.message);
+    assert_eq!(open(&host).status().unwrap().detail, words);
 }
 
 #[test]

@@ -102,8 +102,9 @@ impl Driver for Remote {
     fn boot(&self, step: &Step<'_>) -> Result<()> {
         step.run("waiting for connection", |part| {
             let retry = Retry::new(part).within(self.settings.timeout);
-            let retry = retry.when(|error| error.is_transient() || self.is_nobody_there(error));
-            retry.run(|deadline| self.look(deadline.timeout(ATTEMPT)))
+            let retry = retry.when(|error| self.may_heal(error));
+            let waited = retry.run(|deadline| self.look(deadline.timeout(ATTEMPT)));
+            waited.map_err(|error| self.with_way_out(error))
         })
     }
 
@@ -161,6 +162,22 @@ impl Remote {
         let deadline = Deadline::within(timeout);
         let connection = self.connect(timeout)?;
         greeting::exchange(connection, self.target.url(), deadline)
+    }
+
+    /// Waiting may help.
+    fn may_heal(&self, error: &Error) -> bool {
+        error.is_transient() || self.is_nobody_there(error)
+    }
+
+    /// Says how to wait longer, where waiting was given up and nothing else is known to help.
+    fn with_way_out(&self, error: Error) -> Error {
+        if error.hint().is_some() || !self.may_heal(&error) {
+            return error;
+        }
+        error.with_hint(format!(
+            "Check that the daemon runs there; the driver option `timeout` ({:?}) says how long to wait for it",
+            self.settings.timeout
+        ))
     }
 
     /// Nobody listens. A socket file that is not there may still come; a host name that is not known will not.

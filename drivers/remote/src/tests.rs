@@ -176,6 +176,8 @@ fn boot_ends_after_its_timeout_with_the_last_cause() {
         host.tcp("h", 1, answer);
         let error = open(&host).boot(&host.step("boot")).unwrap_err();
         assert_eq!((error.kind(), host.elapsed()), (kind, seconds(20)));
+        let hint = error.hint().unwrap();
+        assert!(hint.contains("`timeout` (20s)"), "{hint}");
     }
     let host = Host::new().endpoint("tcp://h:1").option("timeout", "3s");
     assert!(open(&host).boot(&host.step("boot")).is_err());
@@ -196,6 +198,7 @@ fn boot_ends_at_once_where_waiting_is_of_no_use() {
         host.tcp("h", 1, accepting().fail_tls(Error::new(kind, "x")));
         let error = open(&host).boot(&host.step("boot")).unwrap_err();
         assert_eq!((error.kind(), host.elapsed()), (kind, Duration::ZERO));
+        assert_eq!(error.hint(), None);
     }
 }
 

@@ -12,7 +12,14 @@ struct Scripted {
     state: State,
     instances: Vec<&'static str>,
     failure: DriverErrorKind,
-    hangs: bool,
+    boot: Boot,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Boot {
+    Succeeds,
+    Fails,
+    Hangs,
 }
 
 #[derive(Default)]
@@ -29,7 +36,7 @@ fn failing(kind: DriverErrorKind) -> (Scripted, Arc<Calls>) {
         state: State::Inactive,
         instances: vec!["one"],
         failure: kind,
-        hangs: false,
+        boot: Boot::Succeeds,
     };
     (node, calls)
 }
@@ -66,10 +73,11 @@ impl Node for Scripted {
 
     async fn boot(&self, _: DialRequest) -> DriverResult<()> {
         self.calls.boots.fetch_add(1, Relaxed);
-        if self.hangs {
-            std::future::pending::<()>().await;
+        match self.boot {
+            Boot::Succeeds => Ok(()),
+            Boot::Fails => Err(self.error()),
+            Boot::Hangs => std::future::pending().await,
         }
-        Ok(())
     }
 
     async fn instances(&self) -> DriverResult<Vec<Instance>> {
@@ -146,6 +154,18 @@ async fn what_may_heal_is_tried_until_the_deadline() {
 }
 
 #[tokio::test]
+async fn a_boot_that_failed_is_not_repeated() {
+    let (mut node, calls) = failing(DriverErrorKind::Refused);
+    node.boot = Boot::Fails;
+    let error = failure_of(node, &wanted(Duration::from_secs(60))).await;
+    assert_eq!(error.to_string(), "Nobody listens");
+    assert_eq!(error.hint().unwrap(), "Start it");
+    assert_eq!(error.details()[0].1, "last line");
+    assert_eq!(calls.boots.load(Relaxed), 1);
+    assert_eq!(calls.dials.lock().unwrap().len(), 0);
+}
+
+#[tokio::test]
 async fn what_cannot_heal_ends_at_once() {
     for kind in [
         DriverErrorKind::Certificate,
@@ -203,7 +223,7 @@ async fn a_node_without_daemons_is_named() {
 #[tokio::test]
 async fn a_cancellation_ends_a_boot_that_hangs() {
     let (mut node, _) = failing(DriverErrorKind::Other);
-    node.hangs = true;
+    node.boot = Boot::Hangs;
     let wanted = wanted(Duration::from_secs(60));
     let cancel = wanted.cancel.clone();
     let (error, ()) = tokio::join!(failure_of(node, &wanted), async move {
@@ -216,7 +236,7 @@ async fn a_cancellation_ends_a_boot_that_hangs() {
 #[tokio::test(start_paused = true)]
 async fn a_boot_that_hangs_ends_after_the_deadline() {
     let (mut node, _) = failing(DriverErrorKind::Other);
-    node.hangs = true;
+    node.boot = Boot::Hangs;
     let error = failure_of(node, &wanted(Duration::from_secs(5))).await;
     assert!(
         matches!(error, AcquireError::TimedOut { last: None, .. }),

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use prost::Message;
 use tonic::Status;
 
+use super::session::SessionFailure;
 use crate::connect::channel::Channel;
 use crate::connect::liveness::Lost;
 use crate::error::{EXIT_CANCELLED, EXIT_DAEMON_INTERNAL, EXIT_FAILURE, EXIT_RESOURCE_EXHAUSTED};
@@ -203,6 +204,15 @@ pub enum SolveError {
     /// The daemon reports a failure: of a step, of the frontend, of an exporter.
     #[error("failed to solve: {0}")]
     Failed(DaemonError),
+    /// What the daemon asked of the client could not be done: a file that cannot be written, a folder that cannot be
+    /// read.
+    #[error("failed to solve: {failure}")]
+    Session {
+        /// What could not be done.
+        failure: SessionFailure,
+        /// What the daemon made of it.
+        error: DaemonError,
+    },
     /// The caller cancelled it.
     #[error("failed to solve: Canceled: context canceled")]
     Cancelled,
@@ -221,7 +231,7 @@ impl SolveError {
         match self {
             Self::Cancelled => EXIT_CANCELLED,
             Self::Lost { .. } => EXIT_FAILURE,
-            Self::Failed(error) => match error.code {
+            Self::Failed(error) | Self::Session { error, .. } => match error.code {
                 Code::Internal => EXIT_DAEMON_INTERNAL,
                 Code::ResourceExhausted => EXIT_RESOURCE_EXHAUSTED,
                 Code::Canceled => EXIT_CANCELLED,
@@ -233,8 +243,16 @@ impl SolveError {
     /// Typed details; empty unless the daemon reported the failure.
     pub fn details(&self) -> &[Detail] {
         match self {
-            Self::Failed(error) => &error.details,
+            Self::Failed(error) | Self::Session { error, .. } => &error.details,
             _ => &[],
+        }
+    }
+
+    /// The way out, where one is known.
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Session { failure, .. } => failure.hint.as_deref(),
+            _ => None,
         }
     }
 }

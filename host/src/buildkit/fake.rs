@@ -1,6 +1,7 @@
 //! A daemon in memory that does what a test tells it, for tests.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use bkhost_proto::control::control_server::{Control, ControlServer};
@@ -37,6 +38,8 @@ pub(crate) struct Daemon {
     pub(crate) solve_hangs: bool,
     /// Its progress never ends.
     pub(crate) status_hangs: bool,
+    /// So often it says, after 6 s, that it does not know the build whose progress is asked for.
+    pub(crate) status_late: Arc<AtomicUsize>,
     /// It answers nothing more, not even a probe.
     pub(crate) frozen: watch::Sender<bool>,
     pub(crate) asked: Arc<Mutex<Asked>>,
@@ -51,6 +54,7 @@ impl Default for Daemon {
             result: Ok(gateway::Result::default()),
             solve_hangs: false,
             status_hangs: false,
+            status_late: Arc::default(),
             frozen: watch::Sender::new(false),
             asked: Arc::default(),
             returned: watch::Sender::new(None),
@@ -141,6 +145,13 @@ impl Control for Daemon {
     }
 
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<Self::StatusStream>, Status> {
+        let late = self
+            .status_late
+            .fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+        if late.is_ok() {
+            tokio::time::sleep(std::time::Duration::from_secs(6)).await;
+            return Err(Status::not_found("no such job"));
+        }
         let vertex = Vertex {
             digest: "sha256:a".into(),
             ..Default::default()

@@ -19,6 +19,7 @@ use super::spec::{SolveSpec, random_id};
 use crate::connect::channel::Channel;
 
 mod auth;
+mod failure;
 pub mod content;
 pub mod file_send;
 pub mod file_sync;
@@ -30,6 +31,8 @@ mod services;
 mod tunnel;
 mod upload;
 
+use failure::Failures;
+pub use failure::SessionFailure;
 use services::Services;
 
 /// Messages that may wait between the stream of the call and the connection inside it; flow control of both levels
@@ -39,6 +42,7 @@ const PENDING_MESSAGES: usize = 16;
 /// A running session. Dropping it ends it at once; [`Session::close`] ends it in order.
 pub struct Session {
     id: String,
+    failures: Failures,
     close: CancellationToken,
     task: AbortOnDropHandle<()>,
 }
@@ -49,17 +53,26 @@ impl Session {
         let id = random_id();
         let services = Services::of(spec);
         let metadata = metadata(&id, &spec.session.shared_key, services.methods())?;
+        let failures = services.failures.clone();
         let close = CancellationToken::new();
-        let task = run(channel.clone(), metadata, services, close.clone());
+        let task = live(
+            channel.clone(),
+            metadata,
+            services,
+            failures.clone(),
+            close.clone(),
+        );
         Ok(Self {
             id,
+            failures,
             close,
-            task: AbortOnDropHandle::new(tokio::spawn(async move {
-                if let Err(status) = task.await {
-                    tracing::debug!(%status, "session failed");
-                }
-            })),
+            task: AbortOnDropHandle::new(tokio::spawn(task)),
         })
+    }
+
+    /// The failure of ours that made the daemon end the build with `message`, if it was one.
+    pub fn failure_behind(&self, message: &str) -> Option<SessionFailure> {
+        self.failures.behind(message)
     }
 
     /// Its id, as a solve names it.
@@ -97,6 +110,25 @@ fn printable(shared_key: &str) -> String {
     percent_encoding::utf8_percent_encode(shared_key, percent_encoding::CONTROLS).to_string()
 }
 
+/// Runs the session and keeps why it ended, if that was not its time.
+async fn live(
+    channel: Channel,
+    metadata: MetadataMap,
+    services: Services,
+    failures: Failures,
+    close: CancellationToken,
+) {
+    let ended = run(channel, metadata, services, close.clone()).await;
+    if !close.is_cancelled() {
+        let why = match ended {
+            Ok(()) => "the daemon closed it".to_owned(),
+            Err(status) => status.message().to_owned(),
+        };
+        tracing::debug!(why, "session ended early");
+        failures.ended(why);
+    }
+}
+
 async fn run(
     channel: Channel,
     metadata: MetadataMap,
@@ -121,7 +153,7 @@ async fn run(
 async fn exchange(
     mut answer: Streaming<BytesMessage>,
     incoming: mpsc::Sender<Bytes>,
-    server: impl Future<Output = ()>,
+    server: impl Future<Output = hyper::Result<()>>,
     close: CancellationToken,
 ) -> Result<(), Status> {
     {
@@ -129,7 +161,7 @@ async fn exchange(
         tokio::pin!(reading, server);
         tokio::select! {
             outcome = &mut reading => return outcome,
-            () = &mut server => {}
+            served = &mut server => served.map_err(|error| Status::unknown(chain_text(&error)))?,
             () = close.cancelled() => {}
         }
     }

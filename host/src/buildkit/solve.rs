@@ -12,9 +12,10 @@ use bkhost_proto::control::{
     CacheOptions, CacheOptionsEntry, Exporter, SolveRequest, StatusRequest, StatusResponse,
 };
 use bytes::Bytes;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
 use super::convert;
 use super::error::{DaemonError, SolveError};
@@ -30,6 +31,10 @@ pub type Cancel = CancellationToken;
 
 /// How long progress may be silent after the build has ended before it counts as complete.
 const STATUS_IDLE: Duration = Duration::from_secs(5);
+/// How long progress of a build that has ended may take to begin: one that was refused has none.
+const STATUS_BEGIN: Duration = Duration::from_secs(1);
+/// A daemon that has waited this long before it says that it does not know the build may be asked for its progress again.
+const STATUS_PAUSE: Duration = Duration::from_secs(1);
 /// How long the daemon may take to end the build with an error that was handed back to it.
 const RETURN_LIMIT: Duration = Duration::from_secs(5);
 /// How long the daemon may take to close a session whose build is done.
@@ -102,8 +107,12 @@ async fn finish(
             Ok(solved)
         }
         Ending::Failed(error) => {
+            let failure = session.failure_behind(&error.message);
             close(session, progress, cancel).await;
-            Err(SolveError::Failed(error))
+            Err(match failure {
+                Some(failure) => SolveError::Session { failure, error },
+                None => SolveError::Failed(error),
+            })
         }
     }
 }
@@ -226,11 +235,11 @@ async fn follow(
     over: CancellationToken,
 ) {
     let updates = tokio::select! {
-        updates = control.status(request) => updates,
-        () = idle(&over) => return,
+        updates = updates_of(&mut control, &request) => updates,
+        () = idle(&over, STATUS_BEGIN) => return,
     };
     let mut updates = match updates {
-        Ok(updates) => updates.into_inner(),
+        Ok(updates) => updates,
         Err(status) => return tracing::debug!(%status, "no progress"),
     };
     while let Some(update) = next(&mut updates, &over).await {
@@ -238,10 +247,26 @@ async fn follow(
     }
 }
 
+/// The daemon waits 6 s for the build to be known to it. A busy one may need longer, and then is asked again.
+async fn updates_of(
+    control: &mut ControlClient<Channel>,
+    request: &StatusRequest,
+) -> Result<Streaming<StatusResponse>, Status> {
+    loop {
+        let asked = Instant::now();
+        match control.status(request.clone()).await {
+            Ok(updates) => return Ok(updates.into_inner()),
+            // One that does not wait would be asked without a pause.
+            Err(status) if status.code() == Code::NotFound && asked.elapsed() > STATUS_PAUSE => {}
+            Err(status) => return Err(status),
+        }
+    }
+}
+
 async fn next(updates: &mut Streaming<StatusResponse>, over: &CancellationToken) -> Option<StatusResponse> {
     let update = tokio::select! {
         update = updates.message() => update,
-        () = idle(over) => return None,
+        () = idle(over, STATUS_IDLE) => return None,
     };
     update.unwrap_or_else(|status| {
         tracing::debug!(%status, "progress broke off");
@@ -249,9 +274,9 @@ async fn next(updates: &mut Streaming<StatusResponse>, over: &CancellationToken)
     })
 }
 
-async fn idle(over: &CancellationToken) {
+async fn idle(over: &CancellationToken, limit: Duration) {
     over.cancelled().await;
-    tokio::time::sleep(STATUS_IDLE).await;
+    tokio::time::sleep(limit).await;
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -66,7 +67,7 @@ pub enum ExportTarget {
     },
     /// One file, made with its parents when its first byte arrives.
     File(PathBuf),
-    /// Standard output.
+    /// [`SessionSpec::output`].
     Stdout,
     /// A content store in OCI layout (`tar=false`).
     Layout(PathBuf),
@@ -87,6 +88,42 @@ pub struct SessionSpec {
     pub layouts: BTreeMap<String, PathBuf>,
     /// Archive from standard input by upload id (the last part of `http://buildkit-session/<id>`).
     pub upload: Option<Upload>,
+    /// Where an export to standard output goes.
+    pub output: StandardOutput,
+}
+
+/// A shared writer that stands for standard output.
+#[derive(Clone)]
+pub struct StandardOutput(Arc<Mutex<dyn Write + Send>>);
+
+impl StandardOutput {
+    /// What is exported goes to `writer`.
+    pub fn new(writer: impl Write + Send + 'static) -> Self {
+        Self(Arc::new(Mutex::new(writer)))
+    }
+}
+
+impl Default for StandardOutput {
+    /// Forgets everything, for solves without such an export.
+    fn default() -> Self {
+        Self::new(std::io::sink())
+    }
+}
+
+impl fmt::Debug for StandardOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StandardOutput")
+    }
+}
+
+impl Write for StandardOutput {
+    fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(data)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).flush()
+    }
 }
 
 /// An archive that the daemon pulls once.
@@ -141,6 +178,12 @@ pub trait RegistryCredentials: Send + Sync {
     /// Credentials for `host`, as the daemon names it (`registry-1.docker.io` for Docker Hub). Nothing known is an
     /// empty credential, not an error; the error is a text for the user.
     async fn credentials(&self, host: &str) -> Result<Credential, String>;
+
+    /// Credentials for a registry token with these scopes (`repository:<name>:<actions>`), which may have others than
+    /// the rest of the host.
+    async fn credentials_for(&self, host: &str, _scopes: &[String]) -> Result<Credential, String> {
+        self.credentials(host).await
+    }
 
     /// Folder in which the token seeds of [`Self::credentials`]' configuration live, if it may be written.
     fn seed_folder(&self) -> Option<PathBuf>;

@@ -61,6 +61,11 @@ impl Builder {
         &self.record.name
     }
 
+    /// How displays name it: driver and name.
+    pub fn label(&self) -> String {
+        format!("{}:{}", self.record.driver, self.record.name)
+    }
+
     /// The endpoint of its first node.
     pub fn endpoint(&self) -> &str {
         self.record

@@ -1,81 +1,90 @@
-//! Steps of drivers shown line by line on stderr, for commands that boot something without building.
+//! The progress display of a command that boots, stops or reaches daemons without building.
 
-use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 
-use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinHandle;
 
-use crate::progress::event::{Sink, Update, Vertex};
+use super::env_vars::Environment;
+use super::settings::Context;
+use crate::error::{CommandError, Result};
+use crate::progress::event::Sink;
+use crate::progress::mux::Mux;
+use crate::progress::{self, Mode, Settings, Summary};
 use crate::ui::Ui;
 
-/// A running display.
+/// A running display. Lanes that were handed out must be dropped before it can end.
 pub struct Display {
-    sink: Option<Sink>,
-    task: Option<JoinHandle<()>>,
+    sink: Sink,
+    lanes: Mutex<Lanes>,
+    task: JoinHandle<Summary>,
+}
+
+#[derive(Default)]
+struct Lanes {
+    mux: Mux,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// What a display looks like for this user: `mode` is the wish of the command line, the rest comes from the environment.
+///
+/// # Errors
+///
+/// `tty` without a terminal, or a `BUILDKIT_PROGRESS` that is no mode.
+pub fn settings(environment: &Environment, ui: &Ui, mode: Mode) -> Result<Settings> {
+    let get = |name: &str| environment.variables().get(name).cloned();
+    let environment = progress::Environment {
+        mode: get("BUILDKIT_PROGRESS"),
+        no_colour: get("NO_COLOR"),
+        colours: get("BUILDKIT_COLORS"),
+        log_lines: get("BUILDKIT_TTY_LOG_LINES"),
+        display_rate: get("TTY_DISPLAY_RATE"),
+        no_truncation: get("PROGRESS_NO_TRUNC"),
+    };
+    Settings::new(mode, &environment, ui.is_terminal()).map_err(|error| CommandError::user(error.to_string()))
 }
 
 impl Display {
-    /// Starts showing what is sent to [`Display::sink`].
-    pub fn lines(ui: &Ui) -> Self {
+    /// Starts a display for the steps of drivers; `heading` says what is done (`Stopping`), `label` to whom.
+    ///
+    /// # Errors
+    ///
+    /// As [`settings`].
+    pub fn of_steps(context: &Context<'_>, heading: &'static str, label: &str) -> Result<Self> {
+        let settings = settings(context.environment, context.ui, Mode::Auto)?.with_heading(heading);
+        Ok(Self::begin(context.ui, settings, None, label))
+    }
+
+    /// Starts a display that begins with `description` where the mode has such a line.
+    pub fn begin(ui: &Ui, settings: Settings, description: Option<String>, label: &str) -> Self {
         let (sink, updates) = Sink::channel();
+        let (ui, label) = (ui.clone(), label.to_owned());
+        let task = async move { progress::drive(&settings, &ui, description, &label, updates).await };
         Self {
-            sink: Some(sink),
-            task: Some(tokio::spawn(show(ui.clone(), updates))),
+            sink,
+            lanes: Mutex::default(),
+            task: tokio::spawn(task),
         }
     }
 
-    /// A display that shows nothing.
-    pub fn none() -> Self {
-        Self {
-            sink: None,
-            task: None,
-        }
+    /// Where steps are sent; `prefix` goes before their names.
+    pub fn lane(&self, prefix: Option<&str>) -> Sink {
+        let (sink, updates) = Sink::channel();
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let lane = lanes.mux.lane(prefix);
+        lanes
+            .tasks
+            .push(tokio::spawn(lane.forward(updates, self.sink.clone())));
+        sink
     }
 
-    /// Where steps are sent.
-    pub fn sink(&self) -> Sink {
-        self.sink.clone().unwrap_or_else(Sink::discard)
-    }
-
-    /// Waits until everything is shown. Sinks that were handed out must be dropped first.
-    pub async fn end(mut self) {
-        self.sink = None;
-        if let Some(task) = self.task.take() {
+    /// Waits until everything is shown, and gives what is left to tell.
+    pub async fn end(self) -> Summary {
+        let lanes = self.lanes.into_inner().unwrap_or_else(PoisonError::into_inner);
+        drop(self.sink);
+        for task in lanes.tasks {
             // A panic of the display is no reason to fail the command.
             let _ = task.await;
         }
-    }
-}
-
-async fn show(ui: Ui, mut updates: Receiver<Update>) {
-    let mut shown: HashMap<String, bool> = HashMap::new();
-    while let Some(update) = updates.recv().await {
-        for vertex in update.vertexes {
-            show_vertex(&ui, &mut shown, &vertex);
-        }
-        for log in update.logs {
-            let text = String::from_utf8_lossy(&log.data).into_owned();
-            text.lines().for_each(|line| ui.say(format!("   {line}")));
-        }
-        for part in update
-            .statuses
-            .iter()
-            .filter(|part| part.started.is_some() && part.current == 0)
-        {
-            if part.completed.is_none() {
-                ui.say(format!("   {}", part.id));
-            }
-        }
-    }
-}
-
-/// Says a step once when it starts and once when it has failed.
-fn show_vertex(ui: &Ui, shown: &mut HashMap<String, bool>, vertex: &Vertex) {
-    if vertex.started.is_some() && !shown.contains_key(&vertex.digest) {
-        shown.insert(vertex.digest.clone(), false);
-        ui.say(format!("=> {}", vertex.name));
-    }
-    if !vertex.error.is_empty() && shown.insert(vertex.digest.clone(), true) != Some(true) {
-        ui.say(format!("=> {}: {}", vertex.name, vertex.error));
+        self.task.await.unwrap_or_default()
     }
 }

@@ -10,6 +10,8 @@ pub const BUILDX_CONFIG: &str = "BUILDX_CONFIG";
 /// Address of a running buildkitd: the endpoint of `create` when none is typed, and the builder to use when none is
 /// selected (as `buildctl` does).
 pub const BUILDKIT_HOST: &str = "BUILDKIT_HOST";
+/// A boolean: registry tokens are not fetched on the client, and the daemon is given the passwords instead.
+pub const BUILDKIT_NO_CLIENT_TOKEN: &str = "BUILDKIT_NO_CLIENT_TOKEN";
 /// Turns colours off when it has any value.
 pub const NO_COLOR: &str = "NO_COLOR";
 /// Same as `--debug` when it has any value.

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::builders::{self, Builder};
 use super::env_vars::{self, Environment};
+use super::values;
 use crate::driver::node::{Cancel, DialRequest, Drivers};
 use crate::error::{CommandError, Result};
 use crate::progress::event::Sink;
@@ -80,7 +81,11 @@ impl<'a> Context<'a> {
         if let Some(warning) = warning {
             self.ui.say(warning);
         }
-        credentials
+        let unwanted = self
+            .environment
+            .get(env_vars::BUILDKIT_NO_CLIENT_TOKEN)
+            .is_some_and(|text| values::boolean(text).unwrap_or(false));
+        credentials.with_client_tokens(!unwanted)
     }
 
     /// A request to a driver that is ended by this command's end.
@@ -175,7 +180,13 @@ async fn named(context: &Context<'_>, name: &str) -> Result<Choice> {
         .ok_or_else(|| unknown_builder(context, name))
 }
 
-fn unknown_builder(context: &Context<'_>, name: &str) -> CommandError {
+/// The error for a builder that does not exist, with what may have been meant.
+pub fn unknown_builder(context: &Context<'_>, name: &str) -> CommandError {
+    with_known(context, name, not_found(name))
+}
+
+/// Adds to `error` what may have been meant by a `name` that no builder has.
+pub fn with_known(context: &Context<'_>, name: &str, error: CommandError) -> CommandError {
     let known: Vec<String> = context
         .store
         .list()
@@ -187,8 +198,7 @@ fn unknown_builder(context: &Context<'_>, name: &str) -> CommandError {
                 .collect()
         })
         .unwrap_or_default();
-    let error = not_found(name);
-    match super::values::nearest(name, known.iter().map(String::as_str)) {
+    match values::nearest(name, known.iter().map(String::as_str)) {
         Some(near) => error.with_hint(format!("Did you mean `{near}`?")),
         None => error.with_hint("`bkhost ls` lists the builders, `bkhost create` makes one"),
     }
@@ -249,4 +259,35 @@ fn owner(environment: &Environment, root: &std::path::Path) -> Option<Owner> {
         &environment.home(),
         root,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buildkit::spec::RegistryCredentials as _;
+    use crate::cli::machine;
+    use crate::driver::catalog::Catalog;
+
+    fn client_tokens(variables: &[(&str, &str)]) -> bool {
+        let environment = Environment::of(variables.iter().copied(), std::path::Path::new("/"));
+        let ui = Ui::new(
+            Box::new(std::io::sink()),
+            Box::new(std::io::sink()),
+            false,
+            false,
+            false,
+        );
+        let drivers = Catalog::new(machine::of(&environment));
+        Context::new(&environment, &ui, &drivers, None, false)
+            .credentials()
+            .client_tokens()
+    }
+
+    #[test]
+    fn tokens_are_fetched_here_unless_the_user_does_not_want_it() {
+        assert!(client_tokens(&[]));
+        assert!(client_tokens(&[("BUILDKIT_NO_CLIENT_TOKEN", "0")]));
+        assert!(client_tokens(&[("BUILDKIT_NO_CLIENT_TOKEN", "no")]));
+        assert!(!client_tokens(&[("BUILDKIT_NO_CLIENT_TOKEN", "1")]));
+    }
 }

@@ -275,9 +275,10 @@ async fn ask_daemon(
         hint: error.hint().map(str::to_owned),
         ..Trouble::new(format!("listing workers: {error}"))
     })?;
-    let (workers, version) = tokio::join!(client.workers(), client.version());
-    report.workers = workers.map_err(|error| Trouble::new(format!("listing workers: {}", chain(&error))))?;
-    report.abilities = node.abilities(report.workers.iter().map(facts).collect()).await?;
+    report.workers = client.workers().to_vec();
+    let known = report.workers.iter().map(facts).collect();
+    let (version, abilities) = tokio::join!(client.version(), node.abilities(known));
+    report.abilities = abilities?;
     report.version = match version {
         Ok(Some(version)) => Some(version.version).filter(|text| !text.is_empty()),
         _ => report.abilities.get("version").cloned(),

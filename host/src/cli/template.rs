@@ -6,7 +6,7 @@ use gtmpl::error::{ExecError, TemplateError};
 use gtmpl::{Context, FuncError, Template, Value};
 use serde_json::Value as Json;
 
-use super::table;
+use super::{table, values};
 use crate::error::{CommandError, Result};
 
 /// How rows are shown.
@@ -123,25 +123,58 @@ fn parse(text: &str, functions: &[(&str, Function)]) -> Result<Template> {
     let mut template = Template::default();
     template.add_funcs(functions);
     template.parse(text).map_err(|error| {
-        let error = error.to_string();
         CommandError::user(format!(
             "template parsing error: template: :1: {}",
-            error.trim_start_matches("template: :1:").trim()
+            refusal(text, &error.to_string())
         ))
+        .with_hint("`--format json` shows the fields; a template looks like `{{.Name}}`")
     })?;
     Ok(template)
 }
 
+/// What is wrong with a template. The parser's own text begins with places, some of them wrong, and it does not know the
+/// most common mistake.
+fn refusal(template: &str, error: &str) -> String {
+    if template.matches("{{").count() > template.matches("}}").count() {
+        return "unclosed action".to_owned();
+    }
+    let mut text = error.trim();
+    while let Some(rest) = text.strip_prefix("template: :") {
+        text = rest
+            .trim_start_matches(|c: char| c.is_ascii_digit() || c == ':')
+            .trim();
+    }
+    text.to_owned()
+}
+
 fn execute(template: &Template, value: Value) -> Result<String> {
+    let fields = match &value {
+        Value::Object(map) | Value::Map(map) => map.keys().cloned().collect(),
+        _ => Vec::new(),
+    };
     template.render(&Context::from(value)).map_err(|error| {
+        let mut hint = None;
         let text = match TemplateError::from(error) {
             TemplateError::ExecError(ExecError::NoFiledFor(field, _)) => {
+                hint = Some(known_fields(&field, fields));
                 format!("template parsing error: template: :1: executing \"\" at <.{field}>: can't evaluate field {field}")
             }
             other => format!("template parsing error: template: :1: {other}"),
         };
-        CommandError::user(text)
+        match hint {
+            Some(hint) => CommandError::user(text).with_hint(hint),
+            None => CommandError::user(text),
+        }
     })
+}
+
+fn known_fields(field: &str, mut known: Vec<String>) -> String {
+    known.sort();
+    let all = format!("Fields of a row: {}", known.join(", "));
+    match values::nearest(field, known.iter().map(String::as_str)) {
+        Some(near) => format!("Did you mean `.{near}`? {all}"),
+        None => all,
+    }
 }
 
 /// Objects refuse unknown fields, as Go's structs do.

@@ -272,24 +272,6 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_quoted_by_whole_fields() {
-        let record = |text: &str| csv_record(text).unwrap();
-        assert_eq!(record("\"a=1,2\",b\n"), ["a=1,2", "b"]);
-        assert_eq!(record("\"a\"\"b\", c,"), ["a\"b", " c", ""]);
-        let refused = |text: &str| csv_record(text).unwrap_err();
-        assert_eq!(refused(""), "EOF");
-        assert_eq!(
-            refused("a\"b"),
-            "parse error on line 1, column 2: bare \" in non-quoted-field"
-        );
-        assert_eq!(
-            refused("\"a\"b"),
-            "parse error on line 1, column 3: extraneous or missing \" in quoted-field"
-        );
-        assert!(refused("\"a").contains("extraneous or missing"));
-    }
-
-    #[test]
     fn words_split_as_in_a_shell() {
         assert_eq!(
             shell_words("--a 'b c' \"d\\\"e\" f\\ g # rest").unwrap(),

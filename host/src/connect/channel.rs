@@ -9,9 +9,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bkhost_proto::control::InfoRequest;
-use bkhost_proto::control::ListWorkersRequest;
 use bkhost_proto::control::control_client::ControlClient;
+use bkhost_proto::control::{InfoRequest, ListWorkersRequest, ListWorkersResponse};
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Request, Response, Uri, header};
 use hyper::client::conn::http2;
@@ -23,6 +22,7 @@ use tonic::{Code, Status};
 use tower_service::Service;
 
 use super::error::ConnectError;
+use super::helper_program::LastWords;
 use super::liveness::{Ending, Lost, Vitals, Watched};
 use super::peer::Peer;
 use super::pipe::Pipe;
@@ -37,6 +37,8 @@ pub const CONNECTION_WINDOW: u32 = 16 << 20;
 pub const HEADER_LIMIT: u32 = 4 << 20;
 /// Longest wait for the first answer when the caller has no deadline.
 const FIRST_ANSWER_LIMIT: Duration = Duration::from_secs(30);
+/// How long a helper program may take to end after its connection has.
+pub const HELPER_GRACE: Duration = Duration::from_millis(500);
 /// How long an ended call waits for the word about the connection, which another task writes.
 const LOSS_GRACE: Duration = Duration::from_millis(200);
 
@@ -46,18 +48,23 @@ pub struct Channel {
     sender: http2::SendRequest<Body>,
     authority: Authority,
     vitals: Arc<Vitals>,
+    last_words: Option<LastWords>,
     _connection: Arc<AbortOnDropHandle<()>>,
 }
 
 impl Channel {
-    /// Takes `pipe` and proves with one call that a BuildKit daemon answers on it.
-    pub async fn connect(pipe: Pipe, deadline: Option<std::time::Instant>) -> Result<Self, ConnectError> {
+    /// Takes `pipe` and proves with one call that a BuildKit daemon answers on it. The call is one that all daemons know
+    /// and whose answer nearly everybody needs: the daemon's workers.
+    pub async fn connect(
+        pipe: Pipe,
+        deadline: Option<std::time::Instant>,
+    ) -> Result<(Self, ListWorkersResponse), ConnectError> {
         let start = Instant::now();
         let deadline = deadline.map_or(start + FIRST_ANSWER_LIMIT, Instant::from_std);
         let proven = async {
             let channel = Self::open(pipe).await?;
-            channel.prove().await?;
-            Ok(channel)
+            let workers = channel.prove().await?;
+            Ok((channel, workers))
         };
         match tokio::time::timeout_at(deadline, proven).await {
             Ok(outcome) => outcome,
@@ -72,6 +79,7 @@ impl Channel {
         let authority = authority
             .parse()
             .unwrap_or_else(|_| Authority::from_static("localhost"));
+        let last_words = pipe.last_words().cloned();
         let stream = Watched::new(pipe);
         let vitals = stream.vitals();
         let handshake = http2::Builder::new(TokioExecutor::new())
@@ -81,10 +89,13 @@ impl Channel {
             .max_header_list_size(HEADER_LIMIT)
             .handshake::<_, Body>(TokioIo::new(stream))
             .await;
-        let (sender, connection) = handshake.map_err(|error| {
-            vitals.end(ending_of(&error));
-            loss_error(&vitals)
-        })?;
+        let (sender, connection) = match handshake {
+            Ok(both) => both,
+            Err(error) => {
+                vitals.end(ending_of(&error));
+                return Err(unanswered(vitals.loss().await, vitals.peer(), last_words.as_ref()).await);
+            }
+        };
         let ended = Arc::clone(&vitals);
         let task = tokio::spawn(async move {
             ended.end(match connection.await {
@@ -96,6 +107,7 @@ impl Channel {
             sender,
             authority,
             vitals,
+            last_words,
             _connection: Arc::new(AbortOnDropHandle::new(task)),
         })
     }
@@ -106,25 +118,16 @@ impl Channel {
         Self::open(pipe).await.unwrap()
     }
 
-    /// Daemons before 0.11 know no `Info`, so a second call decides.
-    async fn prove(&self) -> Result<(), ConnectError> {
-        let mut control = self.control();
-        let answer = match control.info(InfoRequest {}).await {
-            Err(status) if status.code() == Code::Unimplemented => control
-                .list_workers(ListWorkersRequest::default())
-                .await
-                .map(|_| ()),
-            answer => answer.map(|_| ()),
-        };
-        match answer {
-            Ok(()) => Ok(()),
+    async fn prove(&self) -> Result<ListWorkersResponse, ConnectError> {
+        match self.control().list_workers(ListWorkersRequest::default()).await {
+            Ok(workers) => Ok(workers.into_inner()),
             Err(status) => Err(self.refusal(status).await),
         }
     }
 
     async fn refusal(&self, status: Status) -> ConnectError {
         if let Some(lost) = self.loss_behind(&status).await {
-            return ConnectError::of_loss(lost, self.vitals.peer());
+            return unanswered(lost, self.vitals.peer(), self.last_words()).await;
         }
         match self.vitals.peer() {
             Peer::Http2 => {}
@@ -152,6 +155,11 @@ impl Channel {
         &self.vitals
     }
 
+    /// What the helper program behind the connection leaves, if there is one.
+    pub fn last_words(&self) -> Option<&LastWords> {
+        self.last_words.as_ref()
+    }
+
     /// Waits until the connection is lost: ended, or dead for its silence. To be polled while something is outstanding.
     pub async fn loss(&self) -> Lost {
         let silence = self.vitals.silence(|| async {
@@ -174,11 +182,20 @@ impl Channel {
     }
 }
 
-fn loss_error(vitals: &Vitals) -> ConnectError {
-    match vitals.lost() {
-        Some(lost) => ConnectError::of_loss(lost, vitals.peer()),
-        None => ConnectError::Closed,
+/// The error for a connection that ended before the first call was answered. A helper program that never got through
+/// to the daemon says why on its stderr; all that the stream tells is its end.
+async fn unanswered(lost: Lost, peer: Peer, last_words: Option<&LastWords>) -> ConnectError {
+    if let Some(words) = last_words.filter(|_| peer == Peer::Silent)
+        && let Some(status) = words.ended_within(HELPER_GRACE).await
+    {
+        let stderr = words.stderr();
+        return ConnectError::Helper {
+            program: words.program(),
+            status,
+            last_line: stderr.trim().lines().last().unwrap_or_default().trim().to_owned(),
+        };
     }
+    ConnectError::of_loss(lost, peer)
 }
 
 /// The innermost text says what happened; hyper's own only where.
@@ -188,10 +205,7 @@ fn ending_of(error: &hyper::Error) -> Ending {
         cause = next;
     }
     match cause.downcast_ref::<std::io::Error>() {
-        Some(error) => Ending::Reset {
-            kind: error.kind(),
-            text: error.to_string(),
-        },
+        Some(error) => Ending::of(error),
         None => Ending::GoAway(cause.to_string()),
     }
 }

@@ -25,6 +25,27 @@ pub enum ConnectError {
     /// It was closed before the daemon had said anything.
     #[error("The connection was closed before the daemon answered")]
     Closed,
+    /// The helper program behind it ended before the daemon had said anything.
+    #[error(
+        "`{program}` ended with status {status} before the daemon answered{}",
+        after_colon(last_line)
+    )]
+    Helper {
+        /// Its name.
+        program: &'static str,
+        /// Its exit status; 128 and the signal's number for one that was killed.
+        status: i32,
+        /// The last line that it wrote to stderr; may be empty.
+        last_line: String,
+    },
+    /// TLS was refused, on this side or the other.
+    #[error("{text}")]
+    Tls {
+        /// What is wrong.
+        text: String,
+        /// The way out, where one is known.
+        hint: Option<String>,
+    },
     /// It ended after the daemon had begun to answer.
     #[error("The connection ended while the daemon answered")]
     Lost(#[source] Lost),
@@ -56,6 +77,13 @@ pub enum ConnectError {
     },
 }
 
+fn after_colon(words: &str) -> String {
+    match words {
+        "" => String::new(),
+        words => format!(": {words}"),
+    }
+}
+
 impl ConnectError {
     /// Another try may succeed: the daemon may still be starting.
     pub fn is_transient(&self) -> bool {
@@ -63,16 +91,18 @@ impl ConnectError {
             Self::Refused { .. }
             | Self::Reset { .. }
             | Self::Closed
+            | Self::Helper { .. }
             | Self::Lost(_)
             | Self::TimedOut { .. } => true,
             Self::Denied { transient, .. } => *transient,
-            Self::NotHttp2 { .. } | Self::NotBuildKit { .. } => false,
+            Self::Tls { .. } | Self::NotHttp2 { .. } | Self::NotBuildKit { .. } => false,
         }
     }
 
     /// What to do about it, if that can be told from the stream alone.
-    pub fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<&str> {
         match self {
+            Self::Tls { hint, .. } => hint.as_deref(),
             Self::NotHttp2 { peer: Peer::Tls } => {
                 Some("The endpoint wants TLS: give `cacert`, `cert` and `key`")
             }
@@ -89,6 +119,10 @@ impl ConnectError {
     /// The error for a connection that ended before the first call was answered.
     pub(super) fn of_loss(lost: Lost, peer: Peer) -> Self {
         match (peer, &lost.how) {
+            (_, Ending::Tls { text, hint }) => Self::Tls {
+                text: text.clone(),
+                hint: hint.clone(),
+            },
             (Peer::Http2, _) => Self::Lost(lost),
             (Peer::Silent, Ending::Reset { kind, text }) => Self::of_io(*kind, text.clone()),
             (Peer::Silent, Ending::Eof) => Self::Closed,

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use futures::future::BoxFuture;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::sync::watch;
 
 use crate::keeper::exec;
 
@@ -199,7 +200,7 @@ impl HelperCommand {
         let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
             return Err(run(io::ErrorKind::BrokenPipe.into()));
         };
-        let last = LastWords::default();
+        let last = LastWords::of(self.program);
         let listening = tokio::spawn(listen(stderr, last.clone()));
         Ok(HelperProgram {
             program: self.program,
@@ -262,35 +263,62 @@ fn quoted(text: &str) -> String {
 }
 
 /// What is known of a helper program that has ended; shared with its connection.
-#[derive(Clone, Debug, Default)]
-pub struct LastWords(Arc<Mutex<(Vec<u8>, Option<i32>)>>);
+#[derive(Clone, Debug)]
+pub struct LastWords {
+    program: &'static str,
+    words: Arc<watch::Sender<Words>>,
+}
+
+#[derive(Debug, Default)]
+struct Words {
+    stderr: Vec<u8>,
+    exit_status: Option<i32>,
+}
 
 impl LastWords {
+    fn of(program: &'static str) -> Self {
+        Self {
+            program,
+            words: Arc::default(),
+        }
+    }
+
+    /// The program's name.
+    pub fn program(&self) -> &'static str {
+        self.program
+    }
+
     /// The last 4096 bytes it wrote to stderr.
     pub fn stderr(&self) -> String {
-        String::from_utf8_lossy(&self.lock().0).into_owned()
+        String::from_utf8_lossy(&self.words.borrow().stderr).into_owned()
     }
 
     /// Its exit status; 128 and the signal's number for one that was killed.
     pub fn exit_status(&self) -> Option<i32> {
-        self.lock().1
+        self.words.borrow().exit_status
+    }
+
+    /// Waits until it has ended, at most `limit`: the connection is known to be gone a moment before that.
+    pub async fn ended_within(&self, limit: Duration) -> Option<i32> {
+        let mut words = self.words.subscribe();
+        let ended = words.wait_for(|words| words.exit_status.is_some());
+        let _ = tokio::time::timeout(limit, ended).await;
+        self.exit_status()
     }
 
     fn add(&self, data: &[u8]) {
-        let text = &mut self.lock().0;
-        text.extend_from_slice(data);
-        let surplus = text.len().saturating_sub(STDERR_TAIL);
-        text.drain(..surplus);
+        self.words.send_modify(|words| {
+            words.stderr.extend_from_slice(data);
+            let surplus = words.stderr.len().saturating_sub(STDERR_TAIL);
+            words.stderr.drain(..surplus);
+        });
     }
 
     fn ended(&self, status: ExitStatus) {
         use std::os::unix::process::ExitStatusExt;
         let killed = status.signal().map(|signal| 128 + signal);
-        self.lock().1 = status.code().or(killed);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, (Vec<u8>, Option<i32>)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.words
+            .send_modify(|words| words.exit_status = status.code().or(killed));
     }
 }
 
@@ -433,4 +461,4 @@ impl AsyncWrite for HelperProgram {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

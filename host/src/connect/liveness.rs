@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::peer::{OPENING_LENGTH, Peer};
+use super::tls;
 
 /// Silence after which the daemon is asked for a sign of life. While a session is attached a daemon sends at least
 /// every 5 s, so this is two signs missed.
@@ -36,17 +37,40 @@ pub enum Ending {
         /// Its text.
         text: String,
     },
+    /// TLS ended it in a way that another try cannot heal, such as a client certificate that was refused.
+    Tls {
+        /// What is wrong.
+        text: String,
+        /// The way out, where one is known.
+        hint: Option<String>,
+    },
     /// No byte came for this long, not even in answer to a probe.
     Silent(Duration),
     /// The HTTP/2 connection was ended or broken, with the reason.
     GoAway(String),
 }
 
+impl Ending {
+    /// The ending by a failed read or write.
+    pub fn of(error: &io::Error) -> Self {
+        match tls::cause(error) {
+            Some(cause) if cause.is_final() => Self::Tls {
+                text: cause.to_string(),
+                hint: cause.hint(),
+            },
+            _ => Self::Reset {
+                kind: error.kind(),
+                text: error.to_string(),
+            },
+        }
+    }
+}
+
 impl std::fmt::Display for Ending {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Eof => f.write_str("the other side closed it"),
-            Self::Reset { text, .. } => f.write_str(text),
+            Self::Reset { text, .. } | Self::Tls { text, .. } => f.write_str(text),
             Self::Silent(silence) => write!(
                 f,
                 "no byte came for {} s, not even in answer to a probe",
@@ -72,7 +96,7 @@ impl Lost {
     pub fn word(&self) -> &'static str {
         match self.how {
             Ending::Eof => "eof",
-            Ending::Reset { .. } => "reset",
+            Ending::Reset { .. } | Ending::Tls { .. } => "reset",
             Ending::Silent(_) => "silent",
             Ending::GoAway(_) => "goaway",
         }
@@ -188,10 +212,7 @@ impl Vitals {
     }
 
     fn fail(&self, error: &io::Error) {
-        self.end(Ending::Reset {
-            kind: error.kind(),
-            text: error.to_string(),
-        });
+        self.end(Ending::of(error));
     }
 }
 

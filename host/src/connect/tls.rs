@@ -129,6 +129,11 @@ pub enum TlsError {
 }
 
 impl TlsError {
+    /// Another try ends the same way: it is not that the other side went away.
+    pub fn is_final(&self) -> bool {
+        !matches!(self, Self::Closed { .. } | Self::Io { .. })
+    }
+
     /// The way out, where one is known.
     pub fn hint(&self) -> Option<String> {
         match self {

@@ -47,6 +47,12 @@ pub(crate) const SHOWN_TEXT: usize = 4 << 10;
 /// Bytes of one detail of an error, which may be the end of a daemon's log.
 pub(crate) const SHOWN_DETAIL: usize = 64 << 10;
 
+/// Bytes of the name of a detail: a word.
+pub(crate) const SHOWN_KEY: usize = 128;
+
+/// Bytes of all details of one error: the end of one log beside a few facts.
+pub(crate) const SHOWN_DETAILS: usize = 2 * SHOWN_DETAIL;
+
 /// Details of one error, attributes of one status, labels of one instance.
 pub(crate) const PAIRS: usize = 64;
 

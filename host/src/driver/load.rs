@@ -140,7 +140,7 @@ fn missing_imports(
     let what = if missing.is_empty() {
         clean_line(&format!("{error:#}"), SHOWN_TEXT)
     } else {
-        missing.join(", ")
+        clean_line(&missing.join(", "), SHOWN_TEXT)
     };
     let message = format!(
         "{} speaks bkhost:driver@{} and imports what this bkhost does not offer: {what}; this bkhost supports {}",

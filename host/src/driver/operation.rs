@@ -12,7 +12,7 @@ use super::bindings::types::{self, ErrorKind};
 use super::imports::types::{Answer, Failure};
 use super::limits::{
     CANCELLATION_GRACE, COMPUTING_TICKS, COPIED_TO_HOST, DEADLINE_GRACE, Exceeded, HANDLES, IDLE, PAIRS,
-    SHOWN_DETAIL, SHOWN_TEXT, clean_line, clean_text,
+    SHOWN_DETAIL, SHOWN_DETAILS, SHOWN_KEY, SHOWN_TEXT, clean_line, clean_text,
 };
 use super::linker::wasi_context;
 use super::node::{DriverError, DriverErrorKind, DriverResult};
@@ -213,14 +213,14 @@ fn guest_error(call: &Call, error: types::Error) -> DriverError {
 
 /// Pairs of a guest as they may be shown.
 pub(crate) fn shown_pairs(pairs: Vec<types::Pair>) -> Vec<(String, String)> {
+    let mut left = SHOWN_DETAILS;
     pairs
         .into_iter()
         .take(PAIRS)
         .map(|pair| {
-            (
-                clean_line(&pair.key, SHOWN_TEXT),
-                clean_text(&pair.value, SHOWN_DETAIL),
-            )
+            let value = clean_text(&pair.value, SHOWN_DETAIL.min(left));
+            left = left.saturating_sub(value.len());
+            (clean_line(&pair.key, SHOWN_KEY), value)
         })
         .collect()
 }

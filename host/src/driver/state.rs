@@ -155,6 +155,13 @@ impl Activity {
         Waiting(self)
     }
 
+    /// Marks that the guest reports something until the guard is dropped. It may have to wait for whoever watches, and
+    /// it gets on; but it is no wait of its own, or a guest that reports without end would never have computed too long.
+    pub fn report(&self) -> Reporting<'_> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Reporting(self)
+    }
+
     /// Notes that the guest got on.
     pub fn progress(&self) {
         let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -183,6 +190,16 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
         self.0.ticks.store(0, Ordering::Relaxed);
+        self.0.progress();
+    }
+}
+
+/// A report of the guest; see [`Activity::report`].
+pub(crate) struct Reporting<'a>(&'a Activity);
+
+impl Drop for Reporting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
         self.0.progress();
     }
 }
@@ -273,6 +290,8 @@ mod tests {
     fn computing_is_counted_between_waits() {
         let activity = Activity::new();
         assert_eq!((activity.tick(), activity.tick()), (1, 2));
+        drop(activity.report());
+        assert_eq!(activity.tick(), 3);
         drop(activity.wait());
         assert_eq!(activity.tick(), 1);
     }

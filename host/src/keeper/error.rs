@@ -98,6 +98,11 @@ impl KeeperError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::File(error) => error.hint(),
+            // Root's folder is where it is, whatever the environment says.
+            Self::Untrusted { path, .. } if path.starts_with("/run/bkhost") => Some(format!(
+                "If nobody else has been in `{}`, `chown root` and `chmod 0700` it, or else remove it",
+                path.display()
+            )),
             Self::Untrusted { path, .. } => Some(format!(
                 "Remove `{}`, or set `XDG_RUNTIME_DIR` to a folder that only you can enter",
                 path.display()

@@ -40,7 +40,7 @@ impl Variables {
                 .filter(|path| path.is_absolute())
         };
         Self {
-            home: folder("HOME"),
+            home: folder("HOME").or_else(home_of_user),
             runtime: folder("XDG_RUNTIME_DIR"),
             data: folder("XDG_DATA_HOME"),
             cache: folder("XDG_CACHE_HOME"),
@@ -88,6 +88,11 @@ impl Variables {
     }
 }
 
+/// The user's home as the machine knows it, for a process without `HOME`, as services and containers have it.
+fn home_of_user() -> Option<PathBuf> {
+    std::env::home_dir().filter(|home| home.is_absolute())
+}
+
 /// Whether a socket in a runtime folder below `base` has a path that is short enough.
 fn fits_sockets(base: &Path) -> bool {
     base.as_os_str().len() + 1 + 2 * HASH_BYTES + 1 + SOCKET_NAME_LIMIT <= SOCKET_PATH_LIMIT
@@ -131,7 +136,9 @@ pub struct Owner(String);
 impl Owner {
     /// The owner of the daemon on the state folder at `state`.
     pub fn of(state: &Path) -> Self {
-        let digest = Sha256::digest(state.as_os_str().as_encoded_bytes());
+        // `/state/` and `/state/.` are the same folder.
+        let plain: PathBuf = state.components().collect();
+        let digest = Sha256::digest(plain.as_os_str().as_encoded_bytes());
         let name = digest
             .iter()
             .take(HASH_BYTES)
@@ -253,7 +260,7 @@ mod tests {
     fn state_folders_have_runtime_folders_of_their_own() {
         let (one, other) = (owner(), Owner::of(Path::new("/var/lib/bkhost/node1")));
         assert_eq!(one.as_str().len(), 16);
-        assert_eq!(one, owner());
+        assert_eq!(one, Owner::of(Path::new("/var/lib/bkhost/./node0/")));
         assert_ne!(one, other);
     }
 

@@ -27,7 +27,7 @@ use super::locks::{self, Lock};
 use super::process::{Identity, Process};
 use super::record::{End, Reason, Record, nanoseconds};
 use super::site::KEEPER_LOCK;
-use super::{exec, log, state};
+use super::{exec, log, login, state};
 use crate::fs::{FileError, LockMode};
 
 /// How long an earlier keeper of the node may take to end.
@@ -243,6 +243,10 @@ fn command(launch: &Launch, log: File) -> Result<Command, KeeperError> {
     }
     if let Some(path) = launch.path(std::env::var_os("PATH").as_deref()) {
         command.env("PATH", path);
+    }
+    let (uid, given) = (rustix::process::geteuid().as_raw(), std::env::var_os("USER"));
+    if let Some(user) = login::user(uid, given.as_deref(), Path::new(login::ACCOUNTS)) {
+        command.env("USER", user);
     }
     command.envs(launch.env.iter().map(|(name, value)| (name, value)));
     Ok(command)

@@ -42,6 +42,8 @@ pub type SizeSource = Arc<dyn Fn() -> Option<Size> + Send + Sync>;
 pub struct Settings {
     /// Never [`Mode::Auto`].
     pub mode: Mode,
+    /// What the header of the terminal display calls the work.
+    pub heading: &'static str,
     /// The terminal's size.
     pub size: SizeSource,
     /// Colours of the terminal display; `None` is without.
@@ -71,6 +73,7 @@ impl Settings {
         let lines = number(environment.log_lines.as_deref()).and_then(|lines| usize::try_from(lines).ok());
         Ok(Self {
             mode,
+            heading: "Building",
             size: Arc::new(stderr_size),
             palette: (!plain_colours).then_some(palette),
             bad_colours,
@@ -79,6 +82,12 @@ impl Settings {
             refresh_silence: rate.unwrap_or(REFRESH_SILENCE),
             name_limit: (environment.no_truncation.as_deref() == Some("0")).then_some(NAME_LIMIT),
         })
+    }
+
+    /// The same settings for work that is no build (`Stopping`).
+    pub fn with_heading(mut self, heading: &'static str) -> Self {
+        self.heading = heading;
+        self
     }
 
     /// The same settings for a terminal of a given size.

@@ -16,6 +16,7 @@ use painter::Painter;
 pub struct Tty {
     size: SizeSource,
     palette: Option<Palette>,
+    heading: &'static str,
     label: String,
     log_lines: usize,
     begun: Option<Timestamp>,
@@ -28,6 +29,7 @@ impl Tty {
         Self {
             size: settings.size.clone(),
             palette: settings.palette,
+            heading: settings.heading,
             label: label.to_owned(),
             log_lines: settings.log_lines,
             begun: None,
@@ -44,6 +46,7 @@ impl Tty {
             now,
             begun: *self.begun.get_or_insert(now),
             size,
+            heading: self.heading,
             label: &self.label,
             log_lines: self.log_lines,
             last,

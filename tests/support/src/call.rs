@@ -207,6 +207,11 @@ impl Running {
         String::from_utf8_lossy(&self.read("stderr")).into_owned()
     }
 
+    /// What it has printed so far.
+    pub fn stdout(&self) -> String {
+        String::from_utf8_lossy(&self.read("stdout")).into_owned()
+    }
+
     fn read(&self, name: &str) -> Vec<u8> {
         std::fs::read(self.files.path().join(name)).unwrap_or_default()
     }

@@ -73,6 +73,11 @@ impl Arena {
         Ok(())
     }
 
+    /// The daemon's socket.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join("s.sock")
+    }
+
     /// A program of this run with its arguments.
     pub fn subject(&self, words: &[&str]) -> Subject {
         let (program, arguments) = self.resolve(words);

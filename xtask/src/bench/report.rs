@@ -1,6 +1,7 @@
 //! Shows what was measured: a table, data for machines, a chart.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use crate::bench::measure::Figures;
 
@@ -12,10 +13,18 @@ pub struct Row {
     pub figures: Figures,
     /// bkhost's figures in the same case.
     pub own: Figures,
-    /// How much of this program's time bkhost aims to take at most.
-    pub wall_aim: Option<f64>,
-    /// The same for its memory.
-    pub memory_aim: Option<f64>,
+    pub aim: Aim,
+}
+
+/// What bkhost may take at most, beside the program of a row.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Aim {
+    /// Share of its time.
+    pub wall: Option<f64>,
+    /// Share of its peak memory.
+    pub memory: Option<f64>,
+    /// Time beyond its own, where a share would say nothing.
+    pub longer: Option<Duration>,
 }
 
 impl Row {
@@ -36,25 +45,61 @@ pub fn markdown(heading: &str, rows: &[Row]) -> String {
         let (least, most) = row.figures.range_ms();
         let _ = writeln!(
             text,
-            "| {} | {} | {:.1} ms | {least:.1}–{most:.1} | {:.1} MiB | {} | {} |",
+            "| {} | {} | {} ms | {}–{} | {} | {} | {} |",
             row.case,
             row.program,
-            row.figures.wall_ms(),
-            row.figures.memory_mib(),
-            share(row, row.wall_ratio(), row.wall_aim),
-            share(row, row.memory_ratio(), row.memory_aim),
+            ms(row.figures.wall_ms()),
+            ms(least),
+            ms(most),
+            mib(row.figures.memory_mib()),
+            time(row),
+            share(row, row.memory_ratio(), row.aim.memory),
         );
     }
     text
 }
 
+/// Short times need more digits.
+fn ms(value: f64) -> String {
+    if value < 5.0 {
+        format!("{value:.2}")
+    } else {
+        format!("{value:.1}")
+    }
+}
+
+fn mib(value: f64) -> String {
+    if value.is_finite() {
+        format!("{value:.1} MiB")
+    } else {
+        "–".to_owned()
+    }
+}
+
+fn time(row: &Row) -> String {
+    let Some(most) = row.aim.longer else {
+        return share(row, row.wall_ratio(), row.aim.wall);
+    };
+    let longer = row.own.wall_ms() - row.figures.wall_ms();
+    let most = most.as_secs_f64() * 1000.0;
+    if longer <= most {
+        format!("{longer:+.2} ms (aim {most:+.2} ms)")
+    } else {
+        format!("**{longer:+.2} ms** (aim {most:+.2} ms missed)")
+    }
+}
+
 fn share(row: &Row, ratio: f64, aim: Option<f64>) -> String {
     match aim {
-        _ if row.program == "bkhost" => String::new(),
+        _ if is_own(row) || !ratio.is_finite() => String::new(),
         None => format!("{ratio:.2}×"),
         Some(aim) if ratio <= aim => format!("{ratio:.2}× (aim {aim:.2}×)"),
         Some(aim) => format!("**{ratio:.2}×** (aim {aim:.2}× missed)"),
     }
+}
+
+fn is_own(row: &Row) -> bool {
+    row.program.starts_with("bkhost")
 }
 
 /// Every single measurement, in milliseconds and KiB.
@@ -75,14 +120,22 @@ fn json_row(row: &Row) -> String {
         .collect();
     let memory: Vec<String> = row.figures.memory.iter().map(u64::to_string).collect();
     format!(
-        "    {{\"case\": {:?}, \"program\": {:?}, \"wall_ms\": [{}], \"memory_kib\": [{}], \"wall_ratio\": {:.4}, \"memory_ratio\": {:.4}}}",
+        "    {{\"case\": {:?}, \"program\": {:?}, \"wall_ms\": [{}], \"memory_kib\": [{}], \"wall_ratio\": {}, \"memory_ratio\": {}}}",
         row.case,
         row.program,
         wall.join(", "),
         memory.join(", "),
-        row.wall_ratio(),
-        row.memory_ratio(),
+        json_number(row.wall_ratio()),
+        json_number(row.memory_ratio()),
     )
+}
+
+fn json_number(value: f64) -> String {
+    if value.is_finite() {
+        format!("{value:.4}")
+    } else {
+        "null".to_owned()
+    }
 }
 
 const BAR_HEIGHT: f64 = 18.0;
@@ -119,18 +172,13 @@ pub fn svg(rows: &[Row]) -> String {
                 .map(|other| other.figures.memory_mib())
                 .fold(0.0, f64::max);
         let bars = [
-            (wall, format!("{:.1} ms", row.figures.wall_ms())),
-            (memory, format!("{:.1} MiB", row.figures.memory_mib())),
+            (wall, format!("{} ms", ms(row.figures.wall_ms()))),
+            (memory, mib(row.figures.memory_mib())),
         ];
         for ((x, _), (share, words)) in columns.iter().zip(bars) {
-            bar(
-                &mut text,
-                *x,
-                y,
-                share * BAR_SPACE,
-                &words,
-                row.program == "bkhost",
-            );
+            if share.is_finite() {
+                bar(&mut text, *x, y, share * BAR_SPACE, &words, is_own(row));
+            }
         }
     }
     text.push_str("</svg>\n");
@@ -166,8 +214,10 @@ mod tests {
             program: program.into(),
             figures: figures(other),
             own: figures(own),
-            wall_aim: aim,
-            memory_aim: None,
+            aim: Aim {
+                wall: aim,
+                ..Aim::default()
+            },
         }
     }
 
@@ -182,9 +232,25 @@ mod tests {
         assert!(text.contains("**0.20×** (aim 0.15× missed)"), "{text}");
         assert!(text.contains("| 0.20× (aim 0.50×) | 0.20× |"), "{text}");
         assert!(
-            text.contains("| version | bkhost | 2.0 ms | 2.0–2.0 | 2.0 MiB |  |  |"),
+            text.contains("| version | bkhost | 2.00 ms | 2.00–2.00 | 2.0 MiB |  |  |"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_difference_may_be_the_aim_and_memory_may_be_unknown() {
+        let mut native = row("native", 3, 2, None);
+        native.figures.memory.clear();
+        native.aim.longer = Some(Duration::from_millis(1));
+        let text = markdown("heading", &[native.clone()]);
+        assert!(
+            text.contains("| 2.00–2.00 | – | +1.00 ms (aim +1.00 ms) |  |"),
+            "{text}"
+        );
+        native.aim.longer = Some(Duration::from_micros(900));
+        let text = markdown("heading", &[native.clone()]);
+        assert!(text.contains("**+1.00 ms** (aim +0.90 ms missed)"), "{text}");
+        assert!(json("heading", &[native]).contains("\"memory_ratio\": null"));
     }
 
     #[test]

@@ -74,7 +74,11 @@ impl auth_server::Auth for Auth {
         request: Request<FetchTokenRequest>,
     ) -> Result<Response<FetchTokenResponse>, Status> {
         let request = request.into_inner();
-        let credential = self.credential(&request.host).await?;
+        let credential = self
+            .registry
+            .credentials_for(&request.host, &request.scopes)
+            .await
+            .map_err(Status::unknown)?;
         let token = token::fetch(&request, &credential).await;
         token
             .map(Response::new)
@@ -124,6 +128,13 @@ mod tests {
             }
         }
 
+        async fn credentials_for(&self, host: &str, scopes: &[String]) -> Result<Credential, String> {
+            Ok(Credential {
+                registry_token: format!("token of {host} for {}", scopes.join(" ")),
+                ..Credential::default()
+            })
+        }
+
         fn seed_folder(&self) -> Option<PathBuf> {
             None
         }
@@ -154,6 +165,20 @@ mod tests {
         assert_eq!((answer.username.as_str(), answer.secret.as_str()), ("me", "pw"));
         let error = auth(true).credentials(request("broken")).await.unwrap_err();
         assert_eq!(error.message(), "helper not found");
+    }
+
+    #[tokio::test]
+    async fn a_token_is_fetched_with_the_credentials_of_its_scopes() {
+        let request = FetchTokenRequest {
+            host: "r".into(),
+            scopes: vec!["repository:team/app:pull".into()],
+            ..FetchTokenRequest::default()
+        };
+        let answer = auth(true).fetch_token(Request::new(request)).await;
+        assert_eq!(
+            answer.unwrap().into_inner().token,
+            "token of r for repository:team/app:pull"
+        );
     }
 
     #[tokio::test]

@@ -20,6 +20,7 @@ use tonic::{Code, Request, Response, Status, Streaming, async_trait};
 
 use self::layout::{Ingest, Layout, StoreError};
 use super::chain_text;
+use super::failure::Failures;
 
 pub mod layout;
 
@@ -36,12 +37,13 @@ const STORE_KEY: &str = "buildkit-attachable-store-id";
 #[derive(Debug)]
 pub struct ContentStores {
     stores: BTreeMap<String, Arc<Layout>>,
+    failures: Failures,
 }
 
 impl ContentStores {
-    /// These stores and no others.
-    pub fn new(stores: BTreeMap<String, Arc<Layout>>) -> Self {
-        Self { stores }
+    /// These stores and no others. What cannot be read or written is kept in `failures`.
+    pub(super) fn new(stores: BTreeMap<String, Arc<Layout>>, failures: Failures) -> Self {
+        Self { stores, failures }
     }
 
     fn store(&self, metadata: &MetadataMap) -> Result<Arc<Layout>, Status> {
@@ -56,6 +58,13 @@ impl ContentStores {
     }
 }
 
+impl ContentStores {
+    async fn info_of(&self, store: &Layout, digest: &str) -> Result<Info, Status> {
+        let info = blob_info(store, digest).await;
+        info.map_err(|error| status(&self.failures, &error))
+    }
+}
+
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[async_trait]
@@ -66,7 +75,7 @@ impl Content for ContentStores {
 
     async fn info(&self, request: Request<InfoRequest>) -> Result<Response<InfoResponse>, Status> {
         let store = self.store(request.metadata())?;
-        let info = blob_info(&store, &request.into_inner().digest).await?;
+        let info = self.info_of(&store, &request.into_inner().digest).await?;
         Ok(Response::new(InfoResponse { info: Some(info) }))
     }
 
@@ -74,7 +83,7 @@ impl Content for ContentStores {
     async fn update(&self, request: Request<UpdateRequest>) -> Result<Response<UpdateResponse>, Status> {
         let store = self.store(request.metadata())?;
         let wanted = request.into_inner().info.unwrap_or_default();
-        let mut info = blob_info(&store, &wanted.digest).await?;
+        let mut info = self.info_of(&store, &wanted.digest).await?;
         info.labels = wanted.labels;
         Ok(Response::new(UpdateResponse { info: Some(info) }))
     }
@@ -96,7 +105,8 @@ impl Content for ContentStores {
 
     async fn delete(&self, request: Request<DeleteContentRequest>) -> Result<Response<()>, Status> {
         let store = self.store(request.metadata())?;
-        store.remove(&request.into_inner().digest).await.map_err(status)?;
+        let removed = store.remove(&request.into_inner().digest).await;
+        removed.map_err(|error| status(&self.failures, &error))?;
         Ok(Response::new(()))
     }
 
@@ -106,7 +116,7 @@ impl Content for ContentStores {
         let (file, size) = store
             .open(&wanted.digest, wanted.offset, wanted.size)
             .await
-            .map_err(status)?;
+            .map_err(|error| status(&self.failures, &error))?;
         let (out, answers) = mpsc::channel(OUTGOING);
         tokio::spawn(read_blob(file.take(size), out));
         Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
@@ -136,8 +146,9 @@ impl Content for ContentStores {
         let store = self.store(request.metadata())?;
         let (out, answers) = mpsc::channel(OUTGOING);
         let mut incoming = request.into_inner();
+        let failures = self.failures.clone();
         tokio::spawn(async move {
-            if let Err(error) = serve_write(&store, &mut incoming, &out).await {
+            if let Err(error) = serve_write(&store, &failures, &mut incoming, &out).await {
                 let _ = out.send(Err(error)).await;
             }
         });
@@ -151,8 +162,8 @@ impl Content for ContentStores {
     }
 }
 
-async fn blob_info(store: &Layout, digest: &str) -> Result<Info, Status> {
-    let metadata = store.metadata(digest).await.map_err(status)?;
+async fn blob_info(store: &Layout, digest: &str) -> Result<Info, StoreError> {
+    let metadata = store.metadata(digest).await?;
     let modified = metadata.modified().ok().map(Into::into);
     Ok(Info {
         digest: digest.to_owned(),
@@ -192,81 +203,97 @@ async fn read_blob(
 /// One answer per request; the first request names the reference, COMMIT ends the stream.
 async fn serve_write(
     store: &Arc<Layout>,
+    failures: &Failures,
     incoming: &mut Streaming<WriteContentRequest>,
     out: &mpsc::Sender<Result<WriteContentResponse, Status>>,
 ) -> Result<(), Status> {
-    let mut ingest: Option<Ingest> = None;
-    let (mut total, mut expected) = (0, String::new());
+    let told = |error| status(failures, &error);
+    let mut writing: Option<Writing> = None;
     while let Some(request) = incoming.message().await? {
-        let action = request.action();
-        let mut current = match ingest.take() {
+        let mut current = match writing.take() {
             Some(current) => current,
             None if request.r#ref.is_empty() => {
                 return Err(Status::invalid_argument("first message must have a ref"));
             }
-            None => store.begin(&request.r#ref).await.map_err(status)?,
+            None => Writing {
+                ingest: store.begin(&request.r#ref).await.map_err(told)?,
+                total: 0,
+                expected: String::new(),
+            },
         };
-        if request.total > 0 {
-            total = request.total;
-        }
-        if !request.expected.is_empty() {
-            expected = request.expected.clone();
-            if store.metadata(&expected).await.is_ok() {
-                return Err(status(StoreError::AlreadyExists(expected)));
-            }
-        }
-        let answer = WriteContentResponse {
-            action: request.action,
-            total,
-            ..WriteContentResponse::default()
-        };
-        if action != WriteAction::Stat {
-            current
-                .write(request.offset, &request.data)
-                .await
-                .map_err(status)?;
-        }
-        let offset = current.offset();
-        let digest = match action {
-            WriteAction::Stat => String::new(),
-            WriteAction::Write => current.digest(),
-            WriteAction::Commit => {
-                let digest = current.commit(total, &expected).await.map_err(status)?;
-                let _ = out
-                    .send(Ok(WriteContentResponse {
-                        offset,
-                        digest,
-                        ..answer
-                    }))
-                    .await;
-                return Ok(());
-            }
-        };
-        ingest = Some(current);
-        if out
-            .send(Ok(WriteContentResponse {
-                offset,
-                digest,
-                ..answer
-            }))
-            .await
-            .is_err()
-        {
+        current.learn(store, &request).await.map_err(told)?;
+        let (answer, rest) = current.answer(&request).await.map_err(told)?;
+        let unheard = out.send(Ok(answer)).await.is_err();
+        if unheard || rest.is_none() {
             return Ok(());
         }
+        writing = rest;
     }
     Ok(())
 }
 
-fn status(error: StoreError) -> Status {
-    let code = match &error {
+/// A blob on its way into a store.
+struct Writing {
+    ingest: Ingest,
+    total: i64,
+    expected: String,
+}
+
+impl Writing {
+    /// Takes over what the request says about the whole blob; one that is there need not travel.
+    async fn learn(&mut self, store: &Layout, request: &WriteContentRequest) -> Result<(), StoreError> {
+        if request.total > 0 {
+            self.total = request.total;
+        }
+        if request.expected.is_empty() {
+            return Ok(());
+        }
+        self.expected.clone_from(&request.expected);
+        match store.metadata(&self.expected).await {
+            Ok(_) => Err(StoreError::AlreadyExists(self.expected.clone())),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Does what the request asks for. After COMMIT there is nothing left to write.
+    async fn answer(
+        mut self,
+        request: &WriteContentRequest,
+    ) -> Result<(WriteContentResponse, Option<Self>), StoreError> {
+        let action = request.action();
+        if action != WriteAction::Stat {
+            self.ingest.write(request.offset, &request.data).await?;
+        }
+        let mut answer = WriteContentResponse {
+            action: request.action,
+            total: self.total,
+            offset: self.ingest.offset(),
+            ..WriteContentResponse::default()
+        };
+        match action {
+            WriteAction::Stat => Ok((answer, Some(self))),
+            WriteAction::Write => {
+                answer.digest = self.ingest.digest();
+                Ok((answer, Some(self)))
+            }
+            WriteAction::Commit => {
+                answer.digest = self.ingest.commit(self.total, &self.expected).await?;
+                Ok((answer, None))
+            }
+        }
+    }
+}
+
+/// A failure of the disk is ours; all others are answers that the daemon reckons with.
+fn status(failures: &Failures, error: &StoreError) -> Status {
+    let code = match error {
         StoreError::InvalidDigest(_) => Code::InvalidArgument,
         StoreError::NotFound(_) => Code::NotFound,
         StoreError::AlreadyExists(_) => Code::AlreadyExists,
         StoreError::OutOfRange { .. } => Code::OutOfRange,
         StoreError::Mismatch { .. } => Code::FailedPrecondition,
         StoreError::Locked(_) => Code::Unavailable,
-        StoreError::Io { .. } => Code::Unknown,
+        StoreError::Io { .. } => return failures.told(Code::Unknown, error),
     };
-    Status::new(code, chain_text(&error))
+    Status::new(code, chain_text(error))
 }

@@ -14,9 +14,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
-use super::chain_text;
+use super::failure::Failures;
 use super::fsutil::receive::{Leftovers, OUTSTANDING, receive_tree};
-use crate::buildkit::spec::ExportTarget;
+use crate::buildkit::spec::{ExportTarget, StandardOutput};
 
 /// Pieces of up to 3 MiB waiting for the disk.
 const PENDING_PIECES: usize = 4;
@@ -27,12 +27,19 @@ const PENDING_PACKETS: usize = 128;
 #[derive(Debug)]
 pub struct ExportTargets {
     targets: Vec<ExportTarget>,
+    output: StandardOutput,
+    failures: Failures,
 }
 
 impl ExportTargets {
-    /// Targets by position of their exporter.
-    pub fn new(targets: Vec<ExportTarget>) -> Self {
-        Self { targets }
+    /// Targets by position of their exporter, and what stands for standard output. What cannot be written is kept in
+    /// `failures`.
+    pub(super) fn new(targets: Vec<ExportTarget>, output: StandardOutput, failures: Failures) -> Self {
+        Self {
+            targets,
+            output,
+            failures,
+        }
     }
 
     /// The exporter the daemon names; old daemons name none and have one exporter.
@@ -59,6 +66,7 @@ impl FileSend for ExportTargets {
             .metadata()
             .contains_key("buildkit-exporter-multi-platform");
         let incoming = request.into_inner();
+        let failures = self.failures.clone();
         match target {
             ExportTarget::Folder { delete: true, .. } if !multi_platform => Err(Status::failed_precondition(
                 "local exporter mode=delete requires a BuildKit daemon with multi-platform local export support",
@@ -69,10 +77,12 @@ impl FileSend for ExportTargets {
                 } else {
                     Leftovers::Keep
                 };
-                Ok(Response::new(receive_folder(path, leftovers, incoming)))
+                Ok(Response::new(receive_folder(path, leftovers, incoming, failures)))
             }
-            ExportTarget::File(path) => receive_bytes(Output::File(path), incoming).await,
-            ExportTarget::Stdout => receive_bytes(Output::Stdout, incoming).await,
+            ExportTarget::File(path) => receive_bytes(Output::File(path), incoming, &failures).await,
+            ExportTarget::Stdout => {
+                receive_bytes(Output::Standard(self.output.clone()), incoming, &failures).await
+            }
             ExportTarget::None | ExportTarget::Layout(_) => Err(Status::invalid_argument(
                 "this exporter has no file on the client",
             )),
@@ -81,7 +91,12 @@ impl FileSend for ExportTargets {
 }
 
 /// Takes a tree in; what comes out are the requests to the daemon, then its end.
-fn receive_folder(path: PathBuf, leftovers: Leftovers, incoming: Streaming<Frame>) -> FrameStream {
+fn receive_folder(
+    path: PathBuf,
+    leftovers: Leftovers,
+    incoming: Streaming<Frame>,
+    failures: Failures,
+) -> FrameStream {
     let (forward, mut packets) = mpsc::channel::<Packet>(PENDING_PACKETS);
     let (outgoing, requests) = mpsc::channel::<Packet>(OUTSTANDING + 2);
     let (ended, end) = tokio::sync::oneshot::channel();
@@ -97,9 +112,7 @@ fn receive_folder(path: PathBuf, leftovers: Leftovers, incoming: Streaming<Frame
         let transport = reader.await.ok().flatten();
         match end.await {
             Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(Err(
-                transport.unwrap_or_else(|| Status::unknown(chain_text(&error)))
-            )),
+            Ok(Err(error)) => Some(Err(transport.unwrap_or_else(|| failures.export(&error)))),
             Err(_) => Some(Err(Status::internal("writing the export ended without a result"))),
         }
     });
@@ -132,13 +145,14 @@ async fn forward_packets(mut incoming: Streaming<Frame>, forward: mpsc::Sender<P
 
 enum Output {
     File(PathBuf),
-    Stdout,
+    Standard(StandardOutput),
 }
 
 /// Takes one file in and answers once it is flushed and has its name.
 async fn receive_bytes(
     output: Output,
     mut incoming: Streaming<Frame>,
+    failures: &Failures,
 ) -> Result<Response<FrameStream>, Status> {
     let (pieces, pending) = mpsc::channel::<Piece>(PENDING_PIECES);
     let writer = tokio::task::spawn_blocking(move || write_pieces(&output, pending));
@@ -155,7 +169,7 @@ async fn receive_bytes(
     let written = writer
         .await
         .map_err(|error| Status::internal(error.to_string()))?;
-    written.map_err(|error| Status::unknown(chain_text(&error)))?;
+    written.map_err(|error| failures.export(&error))?;
     Ok(Response::new(Box::pin(futures::stream::empty())))
 }
 
@@ -191,13 +205,18 @@ enum Sink {
     /// A file under a temporary name beside its destination; it vanishes unless completed.
     Fresh(tempfile::NamedTempFile, PathBuf),
     /// Something that cannot be replaced: a device, a pipe, standard output.
-    Direct(Box<dyn Write + Send>),
+    Direct(Box<dyn Write + Send>, PathBuf),
 }
 
 impl Sink {
     fn open(output: &Output) -> io::Result<Self> {
         let path = match output {
-            Output::Stdout => return Ok(Self::Direct(Box::new(io::stdout()))),
+            Output::Standard(output) => {
+                return Ok(Self::Direct(
+                    Box::new(output.clone()),
+                    PathBuf::from("standard output"),
+                ));
+            }
             Output::File(path) => path,
         };
         if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
@@ -205,7 +224,7 @@ impl Sink {
                 .write(true)
                 .open(path)
                 .map_err(with_path(path))?;
-            return Ok(Self::Direct(Box::new(file)));
+            return Ok(Self::Direct(Box::new(file), path.clone()));
         }
         // A link stays a link: its target is replaced.
         let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
@@ -226,8 +245,9 @@ impl Sink {
 
     fn write(&mut self, data: &[u8]) -> io::Result<()> {
         match self {
-            Self::Fresh(file, path) => file.write_all(data).map_err(with_path(path)),
-            Self::Direct(writer) => writer.write_all(data),
+            // Not the temporary file's own writer: its errors name a path that nobody knows.
+            Self::Fresh(file, path) => file.as_file_mut().write_all(data).map_err(with_path(path)),
+            Self::Direct(writer, path) => writer.write_all(data).map_err(with_path(path)),
         }
     }
 
@@ -237,7 +257,7 @@ impl Sink {
                 .persist(&path)
                 .map(drop)
                 .map_err(|error| with_path(&path)(error.error)),
-            Self::Direct(mut writer) => writer.flush(),
+            Self::Direct(mut writer, path) => writer.flush().map_err(with_path(&path)),
         }
     }
 }
@@ -288,8 +308,43 @@ mod tests {
     }
 
     #[test]
+    fn standard_output_is_what_the_program_says_it_is() {
+        let (written, kept) = (SharedBuffer::default(), SharedBuffer::default());
+        let output = StandardOutput::new(written.clone());
+        write(
+            &Output::Standard(output),
+            vec![Piece::Data("a".into()), Piece::Data("b".into()), Piece::End],
+        )
+        .unwrap();
+        assert_eq!(*written.0.lock().unwrap(), b"ab");
+        let cut = write(
+            &Output::Standard(StandardOutput::new(kept.clone())),
+            vec![Piece::Data("half".into())],
+        );
+        assert_eq!(cut.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(*kept.0.lock().unwrap(), b"half");
+    }
+
+    #[derive(Clone, Default)]
+    struct SharedBuffer(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl Write for SharedBuffer {
+        fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(data)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
     fn exporters_are_found_by_position() {
-        let targets = ExportTargets::new(vec![ExportTarget::None, ExportTarget::Stdout]);
+        let targets = ExportTargets::new(
+            vec![ExportTarget::None, ExportTarget::Stdout],
+            StandardOutput::default(),
+            Failures::default(),
+        );
         let mut metadata = MetadataMap::new();
         assert_eq!(targets.target(&metadata).unwrap(), &ExportTarget::None);
         metadata.insert("buildkit-attachable-exporter-id", "1".parse().unwrap());

@@ -10,21 +10,23 @@ use futures::{Stream, StreamExt};
 use percent_encoding::percent_decode_str;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataMap;
-use tonic::{Request, Response, Status, Streaming, async_trait};
+use tonic::{Code, Request, Response, Status, Streaming, async_trait};
 
-use super::fsutil::send::send_tree;
+use super::failure::Failures;
+use super::fsutil::send::{TransferError, send_tree};
 use super::fsutil::walk::Selection;
 
 /// Serves `moby.filesync.v1.FileSync` for a fixed set of folders.
 #[derive(Debug)]
 pub struct LocalSources {
     mounts: BTreeMap<String, PathBuf>,
+    failures: Failures,
 }
 
 impl LocalSources {
-    /// Serves these folders by these names, and nothing else.
-    pub fn new(mounts: BTreeMap<String, PathBuf>) -> Self {
-        Self { mounts }
+    /// Serves these folders by these names, and nothing else. What cannot be read is kept in `failures`.
+    pub(super) fn new(mounts: BTreeMap<String, PathBuf>, failures: Failures) -> Self {
+        Self { mounts, failures }
     }
 
     fn folder(&self, metadata: &MetadataMap) -> Result<&PathBuf, Status> {
@@ -63,8 +65,9 @@ impl FileSync for LocalSources {
             .into_inner()
             .map(|received| received.map_err(|status| status.message().to_owned()));
         let packets = send_tree(folder, selection, incoming);
-        let stream = ReceiverStream::new(packets)
-            .map(|packet| packet.map_err(|error| Status::unknown(super::chain_text(&error))));
+        let failures = self.failures.clone();
+        let stream =
+            ReceiverStream::new(packets).map(move |packet| packet.map_err(|error| told(&failures, &error)));
         Ok(Response::new(Box::pin(stream)))
     }
 
@@ -73,6 +76,14 @@ impl FileSync for LocalSources {
         _request: Request<Streaming<Packet>>,
     ) -> Result<Response<Self::TarStreamStream>, Status> {
         Err(Status::unimplemented("TarStream is not supported: use DiffCopy"))
+    }
+}
+
+/// Only what could not be read is a failure of ours; the others are the daemon's own words, or of its making.
+fn told(failures: &Failures, error: &TransferError) -> Status {
+    match error {
+        TransferError::Walk(_) => failures.told(Code::Unknown, error),
+        _ => Status::unknown(super::chain_text(error)),
     }
 }
 
@@ -124,7 +135,9 @@ mod tests {
     fn an_unknown_folder_is_refused_by_name() {
         let mut metadata = MetadataMap::new();
         metadata.insert("dir-name", "etc".parse().unwrap());
-        let status = LocalSources::new(BTreeMap::new()).folder(&metadata).unwrap_err();
+        let status = LocalSources::new(BTreeMap::new(), Failures::default())
+            .folder(&metadata)
+            .unwrap_err();
         assert_eq!(
             (status.code(), status.message()),
             (tonic::Code::NotFound, "no access allowed to dir \"etc\"")

@@ -2,26 +2,38 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bkhost_proto::secrets::secrets_server::{self, SecretsServer};
 use bkhost_proto::secrets::{GetSecretRequest, GetSecretResponse};
 use bytes::Bytes;
 use tokio::io::AsyncReadExt;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
+use super::failure::Failures;
 use super::services::Services;
 use crate::buildkit::spec::Secret;
 
 /// Largest secret that a daemon takes.
 pub const SECRET_LIMIT: usize = 500 << 10;
 
-pub(super) fn register(services: &mut Services, secrets: BTreeMap<String, Secret>) {
-    services.add(SecretsServer::new(Secrets { secrets }), &["GetSecret"]);
+pub(super) fn register(services: &mut Services, secrets: BTreeMap<String, Secret>, failures: Failures) {
+    services.add(SecretsServer::new(Secrets { secrets, failures }), &["GetSecret"]);
 }
 
 struct Secrets {
     secrets: BTreeMap<String, Secret>,
+    failures: Failures,
+}
+
+/// The file of a secret could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the file {path} of secret {id}", path = path.display())]
+struct Unreadable {
+    id: String,
+    path: PathBuf,
+    #[source]
+    source: io::Error,
 }
 
 #[tonic::async_trait]
@@ -35,7 +47,10 @@ impl secrets_server::Secrets for Secrets {
         let data = match self.secrets.get(&id) {
             None => return Err(Status::not_found(format!("secret {id}: not found"))),
             Some(Secret::Value(value)) => value.clone(),
-            Some(Secret::File(path)) => read(path).await.map_err(|error| unreadable(&id, &error))?,
+            Some(Secret::File(path)) => read(path).await.map_err(|source| {
+                let (id, path) = (id.clone(), path.clone());
+                self.unreadable(&Unreadable { id, path, source })
+            })?,
         };
         if data.len() > SECRET_LIMIT {
             let text = format!("invalid secret size {}", data.len());
@@ -53,11 +68,13 @@ async fn read(path: &Path) -> io::Result<Bytes> {
     Ok(data.into())
 }
 
-fn unreadable(id: &str, error: &io::Error) -> Status {
-    let text = format!("cannot read the file of secret {id}: {error}");
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => Status::permission_denied(text),
-        _ => Status::unknown(text),
+impl Secrets {
+    fn unreadable(&self, error: &Unreadable) -> Status {
+        let code = match error.source.kind() {
+            io::ErrorKind::PermissionDenied => Code::PermissionDenied,
+            _ => Code::Unknown,
+        };
+        self.failures.told(code, error)
     }
 }
 
@@ -65,11 +82,11 @@ fn unreadable(id: &str, error: &io::Error) -> Status {
 mod tests {
     use super::secrets_server::Secrets as _;
     use super::*;
-    use tonic::Code;
 
     async fn get(secret: Secret) -> Result<Bytes, Status> {
         let secrets = Secrets {
             secrets: BTreeMap::from([("id".to_owned(), secret)]),
+            failures: Failures::default(),
         };
         let request = GetSecretRequest {
             id: "id".into(),
@@ -83,6 +100,7 @@ mod tests {
     async fn an_unknown_secret_is_not_found() {
         let secrets = Secrets {
             secrets: BTreeMap::new(),
+            failures: Failures::default(),
         };
         let answer = secrets
             .get_secret(Request::new(GetSecretRequest::default()))

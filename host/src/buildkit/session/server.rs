@@ -28,7 +28,7 @@ const STREAM_LIMIT: u32 = 1 << 16;
 const RESET_LIMIT: usize = 1 << 12;
 
 /// Serves `services` on `stream` until it ends. Dropping it ends every call that still runs.
-pub(super) async fn serve<S>(stream: S, services: Services)
+pub(super) async fn serve<S>(stream: S, services: Services) -> hyper::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -44,9 +44,7 @@ where
         // Filters of a context arrive as headers, one per line of the ignore file.
         .max_header_list_size(HEADER_LIMIT)
         .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = connection.await {
-        tracing::debug!(%error, "session connection ended");
-    }
+    connection.await
 }
 
 async fn answer(mut services: Services, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {

@@ -16,6 +16,7 @@ use tower_service::Service;
 
 use super::content::ContentStores;
 use super::content::layout::Layout;
+use super::failure::Failures;
 use super::file_send::ExportTargets;
 use super::file_sync::LocalSources;
 use super::health::Health;
@@ -29,6 +30,8 @@ pub(super) struct Services {
     /// Apart from the others, so that nothing they do can delay it: a session without health dies.
     pub(super) health: HealthServer<Health>,
     pub(super) routes: Routes,
+    /// What they could not do.
+    pub(super) failures: Failures,
     methods: Vec<String>,
 }
 
@@ -38,7 +41,8 @@ impl Services {
         let session = &spec.session;
         let mut services = Self::new();
         auth::register(&mut services, session.registry.clone());
-        secrets::register(&mut services, session.secrets.clone());
+        let failures = services.failures.clone();
+        secrets::register(&mut services, session.secrets.clone(), failures);
         services.add_files(spec);
         services.add_content(spec);
         if let Some(upload) = &session.upload {
@@ -51,7 +55,7 @@ impl Services {
     fn add_files(&mut self, spec: &SolveSpec) {
         let mounts = &spec.session.mounts;
         if !mounts.is_empty() {
-            let sources = LocalSources::new(mounts.clone());
+            let sources = LocalSources::new(mounts.clone(), self.failures.clone());
             self.add(
                 FileSyncServer::new(sources)
                     .max_decoding_message_size(MESSAGE_LIMIT)
@@ -66,9 +70,13 @@ impl Services {
             .collect();
         if targets.iter().any(takes_files) {
             self.add(
-                FileSendServer::new(ExportTargets::new(targets))
-                    .max_decoding_message_size(MESSAGE_LIMIT)
-                    .max_encoding_message_size(MESSAGE_LIMIT),
+                FileSendServer::new(ExportTargets::new(
+                    targets,
+                    spec.session.output.clone(),
+                    self.failures.clone(),
+                ))
+                .max_decoding_message_size(MESSAGE_LIMIT)
+                .max_encoding_message_size(MESSAGE_LIMIT),
                 &["DiffCopy"],
             );
         }
@@ -80,7 +88,7 @@ impl Services {
             return;
         }
         self.add(
-            ContentServer::new(ContentStores::new(stores))
+            ContentServer::new(ContentStores::new(stores, self.failures.clone()))
                 .max_decoding_message_size(MESSAGE_LIMIT)
                 .max_encoding_message_size(MESSAGE_LIMIT),
             &[
@@ -102,6 +110,7 @@ impl Services {
         let mut services = Self {
             health: HealthServer::new(Health),
             routes: Routes::default(),
+            failures: Failures::default(),
             methods: Vec::new(),
         };
         services.announce::<HealthServer<Health>>(&["Check", "List", "Watch"]);

@@ -1,6 +1,8 @@
 use super::*;
 use crate::buildkit::fake::Daemon;
-use crate::buildkit::spec::{Credential, RegistryCredentials, Secret, SessionSpec, random_id};
+use crate::buildkit::spec::{
+    Credential, RegistryCredentials, Secret, SessionSpec, StandardOutput, random_id,
+};
 use crate::connect::fake;
 use bkhost_proto::gateway;
 use bkhost_proto::rpc;
@@ -39,13 +41,14 @@ fn spec() -> SolveSpec {
             registry: Arc::new(Nobody),
             layouts: BTreeMap::new(),
             upload: None,
+            output: StandardOutput::default(),
         },
     }
 }
 
 async fn connect(daemon: &Daemon) -> (Channel, tokio::task::AbortHandle) {
     let (pipe, server) = fake::serve(daemon.routes());
-    (Channel::connect(pipe, None).await.unwrap(), server)
+    (Channel::connect(pipe, None).await.unwrap().0, server)
 }
 
 async fn solve(daemon: &Daemon, spec: SolveSpec) -> Result<Solved, SolveError> {
@@ -187,6 +190,36 @@ async fn progress_that_never_ends_is_left_after_5_s_of_silence() {
     assert_eq!(start.elapsed().as_secs(), 5);
     assert_eq!(updates.recv().await.unwrap().vertexes[0].digest, "sha256:a");
     assert!(updates.recv().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_of_a_busy_daemon_is_asked_for_again() {
+    let daemon = Daemon {
+        solve_hangs: true,
+        status_late: Arc::new(2.into()),
+        ..Default::default()
+    };
+    let (channel, _server) = connect(&daemon).await;
+    let (sink, mut updates) = Sink::channel();
+    let start = Instant::now();
+    let build = run(&channel, spec(), sink, Cancel::new());
+    tokio::select! {
+        ended = build => panic!("{ended:?}"),
+        update = updates.recv() => assert_eq!(update.unwrap().vertexes[0].digest, "sha256:a"),
+    }
+    assert_eq!(start.elapsed().as_secs(), 12);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_build_that_never_had_progress_is_not_waited_for() {
+    let daemon = Daemon {
+        result: Err(failure()),
+        status_late: Arc::new(usize::MAX.into()),
+        ..Default::default()
+    };
+    let start = Instant::now();
+    solve(&daemon, spec()).await.unwrap_err();
+    assert_eq!(start.elapsed().as_secs(), 1);
 }
 
 #[tokio::test(start_paused = true)]

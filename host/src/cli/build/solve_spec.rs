@@ -10,7 +10,9 @@ use super::inputs::Inputs;
 use super::request::{BuildRequest, Network};
 use super::value::{ValueError, is_true};
 use super::{cache, request};
-use crate::buildkit::spec::{CacheEntry, RegistryCredentials, SessionSpec, SolveSpec, random_id};
+use crate::buildkit::spec::{
+    CacheEntry, RegistryCredentials, SessionSpec, SolveSpec, StandardOutput, random_id,
+};
 use crate::platform::Platform;
 
 /// Abilities that a driver reports and a build asks for. A key that is absent or unreadable counts as given here.
@@ -83,6 +85,7 @@ pub fn compose(
     source_control: &BTreeMap<String, String>,
     node: &NodeFacts<'_>,
     registry: Arc<dyn RegistryCredentials>,
+    output: StandardOutput,
 ) -> Result<SolveSpec, ValueError> {
     let exporters = exporters::choose(request, node)?;
     let (cache_exports, cache_imports) = caches(request, node)?;
@@ -104,6 +107,7 @@ pub fn compose(
             registry,
             layouts: inputs.layouts.clone(),
             upload: inputs.upload.clone(),
+            output,
         },
     })
 }

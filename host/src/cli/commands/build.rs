@@ -1,12 +1,12 @@
 //! `bkhost build`: from the command line to the result, with one display for all of it.
 
-mod daemons;
-mod failure;
+pub(super) mod daemons;
+pub(super) mod failure;
 mod record;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{IsTerminal, Read};
+use std::io::Read;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -21,8 +21,8 @@ use super::super::build::value;
 use super::super::env_vars::Environment;
 use super::super::settings::{Choice, Context, resolve_builder};
 use super::super::status;
-use crate::acquire::Daemon;
-use crate::buildkit::spec::{ExportTarget, Exporter, RegistryCredentials, SolveSpec, Solved};
+use crate::acquire::{AcquireError, Daemon};
+use crate::buildkit::spec::{ExportTarget, Exporter, RegistryCredentials, SolveSpec, Solved, StandardOutput};
 use crate::driver::node::{Cancel, Drivers, NodeConfig};
 use crate::error::{CommandError, Result};
 use crate::git;
@@ -32,7 +32,7 @@ use crate::progress::event::{Sink, Warning};
 use crate::progress::{self, Mode, Settings, Summary};
 use crate::store::Store;
 use crate::ui::Ui;
-use daemons::Found;
+use daemons::{Found, Goal};
 use record::Record;
 
 /// The builder that a build goes to, with its nodes as drivers are told of them.
@@ -87,14 +87,14 @@ pub async fn run(context: &Context<'_>, args: BuildArgs) -> Result<()> {
             .key()
             .map(|host| context.docker.proxy_variables(&host))
             .unwrap_or_default(),
-        stdout_is_terminal: std::io::stdout().is_terminal(),
+        stdout_is_terminal: context.ui.out_is_terminal(),
         cancel: context.cancel.clone(),
     };
     run_on(&ground, &builder, args).await
 }
 
 impl ChosenBuilder {
-    fn of(context: &Context<'_>, choice: Choice) -> Result<Self> {
+    pub(super) fn of(context: &Context<'_>, choice: Choice) -> Result<Self> {
         let Choice { builder, note } = choice;
         status::check_loadable(context, &builder)?;
         for warning in &builder.warnings {
@@ -217,12 +217,21 @@ async fn build(ground: &Ground<'_>, builder: &ChosenBuilder, typed: TypedBuild, 
         terminal: ground.stdout_is_terminal,
     };
     let request = BuildRequest::resolve(typed, surroundings)?;
-    let inputs = load_inputs(&request)?;
+    let (request, inputs) = load_inputs(request, &ground.cancel).await?;
     let record = Record::new(ground, builder);
     record.stamp();
     warn_of_nothing(ground, builder, &request)?;
+    let goal = Goal {
+        drivers: ground.drivers,
+        ui: ground.ui,
+        cancel: &ground.cancel,
+        sink: &sink,
+        platforms: &request.platforms,
+        affinity: request.affinity(&ground.environment.folder),
+        purpose: "build",
+    };
     let (found, source_control) = tokio::join!(
-        daemons::find(ground, builder, &request, &sink),
+        daemons::find(&goal, builder),
         source_control(ground, &request, &inputs)
     );
     let found = found?;
@@ -237,14 +246,23 @@ async fn build(ground: &Ground<'_>, builder: &ChosenBuilder, typed: TypedBuild, 
     Ok(Built { request, response })
 }
 
-fn load_inputs(request: &BuildRequest) -> Result<Inputs> {
-    let wanted = Wanted {
-        context: &request.context,
-        dockerfile: &request.dockerfile,
-        named: &request.named_contexts,
-        needs_dockerfile: request.syntax().is_none(),
-    };
-    Ok(inputs::load(wanted, &mut UnbufferedStdin)?)
+/// Standard input may be a terminal at which nobody types: reading it has a thread of its own and can be cancelled.
+async fn load_inputs(request: BuildRequest, cancel: &Cancel) -> Result<(BuildRequest, Inputs)> {
+    let reading = tokio::task::spawn_blocking(move || {
+        let wanted = Wanted {
+            context: &request.context,
+            dockerfile: &request.dockerfile,
+            named: &request.named_contexts,
+            needs_dockerfile: request.syntax().is_none(),
+        };
+        let inputs = inputs::load(wanted, &mut UnbufferedStdin);
+        inputs.map(|inputs| (request, inputs))
+    });
+    match cancel.run_until_cancelled(reading).await {
+        None => Err(failure::of_acquire(AcquireError::Cancelled)),
+        Some(Ok(loaded)) => Ok(loaded?),
+        Some(Err(error)) => Err(CommandError::internal("Reading the inputs broke off").with_source(error)),
+    }
 }
 
 /// Standard input without a buffer of ours: what is not read here is left for the upload of an archive.
@@ -332,7 +350,10 @@ impl Solve<'_> {
         let Found { daemon, platforms } = found;
         let (abilities, capabilities) = tokio::join!(daemon.abilities(), daemon.client.capabilities());
         let abilities = abilities.map_err(failure::of_acquire)?;
-        let capabilities = capabilities.map_err(|error| failure::of_rpc(&error))?;
+        let capabilities = match capabilities {
+            Ok(capabilities) => capabilities,
+            Err(error) => return Err(failure::of_call(error, &daemon).await),
+        };
         let facts = NodeFacts {
             driver: &self.builder.driver,
             abilities: &abilities,
@@ -366,6 +387,7 @@ impl Solve<'_> {
             source_control,
             facts,
             registry,
+            StandardOutput::new(self.ground.ui.out_writer()),
         )?)
     }
 

@@ -6,8 +6,7 @@ mod save;
 
 use crate::cli::args::Timeout;
 use crate::cli::builders::{Builder, Origin};
-use crate::cli::display::Display;
-use crate::cli::settings::Context;
+use crate::cli::settings::{Context, with_known};
 use crate::cli::{boot, print, status};
 use crate::error::{CommandError, Result};
 use crate::store::selection::Selection;
@@ -90,10 +89,7 @@ pub async fn run(context: &Context<'_>, args: Args) -> Result<()> {
         self::select(context, &saved).await?;
     }
     if bootstrap {
-        let display = Display::lines(context.ui);
-        let booted = boot::boot_missing(context, &report, &display.sink()).await;
-        display.end().await;
-        booted?;
+        boot::boot_missing(context, &report).await?;
     }
     print(context.ui, format!("{}\n", saved.record.name))
 }
@@ -139,16 +135,17 @@ async fn select(context: &Context<'_>, saved: &Saved) -> Result<()> {
 async fn leave(context: &Context<'_>, args: &Args) -> Result<()> {
     let name = args.name.as_deref().unwrap_or_default();
     if name.is_empty() {
-        return Err(CommandError::user("leave requires instance name"));
+        return Err(CommandError::user("leave requires instance name").with_hint("Give it with `--name`"));
     }
     let Some(node) = args.node.as_deref().filter(|node| !node.is_empty()) else {
-        return Err(CommandError::user("leave requires node name"));
+        return Err(CommandError::user("leave requires node name").with_hint(format!(
+            "Give it with `--node`; `bkhost inspect {name}` shows the nodes"
+        )));
     };
     let transaction = context.store.transaction(context.waiting()).await?;
     let Some(stored) = context.store.load(name)? else {
-        return Err(CommandError::user(format!(
-            "failed to find instance {name:?} for leave"
-        )));
+        let error = CommandError::user(format!("failed to find instance {name:?} for leave"));
+        return Err(with_known(context, name, error));
     };
     let mut record = stored.record;
     record.leave(node)?;

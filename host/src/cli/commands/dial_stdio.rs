@@ -1,20 +1,21 @@
 //! `dial-stdio`: a builder's daemon on standard input and output.
 
-use clap::ValueEnum;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use crate::cli::boot;
-use crate::cli::display::Display;
+use super::build::ChosenBuilder;
+use super::build::daemons::{self, Goal};
+use crate::cli::build::value::ValueError;
+use crate::cli::display::{self, Display};
 use crate::cli::env_vars::DOCKER_DEFAULT_PLATFORM;
 use crate::cli::settings::{Context, resolve_builder};
-use crate::cli::status::{self, BuilderReport, NodeReport};
-use crate::cli::values::Limit;
 use crate::connect::pipe::Pipe;
-use crate::driver::node::{Cancel, State};
+use crate::driver::node::Cancel;
 use crate::error::{CommandError, Result};
 use crate::platform::{self, Platform};
+use crate::progress::Mode;
 use crate::progress::event::Sink;
 use crate::progress::step::Step;
+use crate::ui::own_streams;
 
 /// Arguments of `dial-stdio`.
 #[derive(Debug, clap::Args)]
@@ -25,67 +26,63 @@ pub struct Args {
     /// Choose the node that builds this platform (default: $DOCKER_DEFAULT_PLATFORM)
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<String>,
-    /// How the steps of connecting are shown on standard error
+    /// How the steps of connecting are shown on standard error ("auto", "none", "plain", "quiet", "rawjson", "tty")
     #[arg(long, value_name = "MODE", default_value = "none")]
-    progress: Mode,
+    progress: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Mode {
-    Auto,
-    None,
-    Plain,
-    Quiet,
-    Tty,
-}
-
+/// What the connection is for, in logs.
+const PURPOSE: &str = "dial-stdio";
 /// How much is moved at once.
 const CHUNK: usize = 64 << 10;
 
 /// Connects and moves bytes until the daemon's side ends.
 pub async fn run(context: &Context<'_>, args: &Args) -> Result<()> {
-    let wanted = wanted_platform(context, args)?;
-    let builder = resolve_builder(context, None).await?.builder;
-    status::check_loadable(context, &builder)?;
-    context.store.touch(builder.name())?;
-    let display = match args.progress {
-        Mode::None | Mode::Quiet => Display::none(),
-        Mode::Auto | Mode::Plain | Mode::Tty => Display::lines(context.ui),
-    };
-    let report = status::load(context, builder, Limit(None)).await;
-    let connected = connect(context, report, wanted.as_ref(), &display.sink()).await;
+    let platforms = wanted_platforms(context, args)?;
+    let mode: Mode = args
+        .progress
+        .parse()
+        .map_err(|error: crate::progress::ModeError| CommandError::user(error.to_string()))?;
+    let settings = display::settings(context.environment, context.ui, mode)?;
+    let choice = resolve_builder(context, None).await?;
+    let label = choice.builder.label();
+    let builder = ChosenBuilder::of(context, choice)?;
+    if let (Some(note), Mode::Plain | Mode::Tty) = (&builder.note, settings.mode) {
+        context.ui.say(note);
+    }
+    context.store.touch(&builder.name)?;
+    let description = format!("builder: {}", builder.name);
+    let display = Display::begin(context.ui, settings, Some(description), &label);
+    let connected = connect(context, &builder, &platforms, &display.lane(None)).await;
     display.end().await;
-    forward(
-        connected?,
-        tokio::io::stdin(),
-        tokio::io::stdout(),
-        &context.cancel,
-    )
-    .await
+    let (input, output) = own_streams();
+    forward(connected?, input, output, &context.cancel).await
 }
 
-fn wanted_platform(context: &Context<'_>, args: &Args) -> Result<Option<Platform>> {
+fn wanted_platforms(context: &Context<'_>, args: &Args) -> Result<Vec<Platform>> {
     let text = args
         .platform
         .as_deref()
         .or(context.environment.get(DOCKER_DEFAULT_PLATFORM));
     let Some(text) = text.filter(|text| !text.is_empty()) else {
-        return Ok(None);
+        return Ok(Vec::new());
     };
-    let parsed = platform::parse_list(&[text]);
-    let list = parsed.map_err(|error| CommandError::user(format!("invalid platform {text:?}: {error}")))?;
-    Ok(list.into_iter().next())
+    platform::parse_list(&[text]).map_err(|error| {
+        ValueError::from(error)
+            .within(&format!("invalid platform {text:?}"))
+            .into()
+    })
 }
 
 async fn connect(
     context: &Context<'_>,
-    report: BuilderReport,
-    wanted: Option<&Platform>,
+    builder: &ChosenBuilder,
+    platforms: &[Platform],
     sink: &Sink,
 ) -> Result<Pipe> {
     let step = Step::start(sink, "Proxying to builder").await;
     let part = step.part("Dialing builder").await;
-    let dialed = dial(context, report, wanted, sink).await;
+    let dialed = dial(context, builder, platforms, sink).await;
     part.finish().await;
     match &dialed {
         Ok(_) => step.finish().await,
@@ -94,49 +91,25 @@ async fn connect(
     dialed
 }
 
+/// Finds a daemon as a build does, and opens a second connection to it: the first has been spoken on.
 async fn dial(
     context: &Context<'_>,
-    mut report: BuilderReport,
-    wanted: Option<&Platform>,
+    builder: &ChosenBuilder,
+    platforms: &[Platform],
     sink: &Sink,
 ) -> Result<Pipe> {
-    let chosen = choose(&report, wanted)?;
-    if !chosen.is_running() {
-        report.nodes = vec![chosen.clone()];
-        boot::boot_missing(context, &report, sink).await?;
-    }
-    let chosen = choose(&report, wanted)?;
-    let config = report.builder.node_config(context, &chosen.node);
-    let node = context
-        .drivers
-        .open(&report.builder.record.driver, config)
-        .await?;
-    let instances = node.instances().await?;
-    let Some(instance) = instances.iter().find(|instance| instance.state == State::Running) else {
-        return Err(no_nodes());
+    let goal = Goal {
+        drivers: context.drivers,
+        ui: context.ui,
+        cancel: &context.cancel,
+        sink,
+        platforms,
+        affinity: context.environment.folder.to_string_lossy().into_owned(),
+        purpose: PURPOSE,
     };
-    Ok(node
-        .dial(&instance.id, context.request(sink.clone(), None, "dial-stdio"))
-        .await?)
-}
-
-/// The first usable node that lists the platform, else the first usable one.
-fn choose<'a>(report: &'a BuilderReport, wanted: Option<&Platform>) -> Result<&'a NodeReport> {
-    let usable = || report.nodes.iter().filter(|node| node.error.is_none());
-    let lists = |node: &&NodeReport| {
-        wanted.is_some_and(|wanted| node.platforms().iter().any(|platform| platform.same(wanted)))
-    };
-    if let Some(node) = usable().find(lists).or_else(|| usable().next()) {
-        return Ok(node);
-    }
-    match report.nodes.iter().find_map(|node| node.error.clone()) {
-        Some(error) => Err(error.into()),
-        None => Err(no_nodes()),
-    }
-}
-
-fn no_nodes() -> CommandError {
-    CommandError::user("no nodes available")
+    let daemon = daemons::find(&goal, builder).await?.daemon;
+    let request = context.request(sink.clone(), None, PURPOSE);
+    Ok(daemon.node.dial(&daemon.instance, request).await?)
 }
 
 /// Moves bytes both ways. The end of `input` closes only the daemon's reading side; the end of the daemon's side ends

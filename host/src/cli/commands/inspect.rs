@@ -6,7 +6,6 @@ use jiff::Timestamp;
 
 use crate::buildkit::worker::{Device, GcPolicy, Worker};
 use crate::cli::args::Timeout;
-use crate::cli::display::Display;
 use crate::cli::settings::{Context, current_name, resolve_builder};
 use crate::cli::status::{self, BuilderReport, NodeReport};
 use crate::cli::table;
@@ -47,10 +46,7 @@ pub async fn run(context: &Context<'_>, args: &Args) -> Result<()> {
         .for_each(|warning| context.ui.warn(warning));
     let mut report = status::load(context, choice.builder, args.timeout.timeout).await;
     if args.bootstrap && report.error.is_none() {
-        let display = Display::lines(context.ui);
-        let booted = boot::boot_missing(context, &report, &display.sink()).await;
-        display.end().await;
-        booted?;
+        boot::boot_missing(context, &report).await?;
         report = status::load(context, report.builder, args.timeout.timeout).await;
     }
     if let Some(format) = &args.format {

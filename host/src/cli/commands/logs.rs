@@ -22,7 +22,7 @@ pub struct Args {
     #[arg(short, long)]
     follow: bool,
     /// Show only this many of the last lines
-    #[arg(short = 'n', long, value_name = "LINES")]
+    #[arg(short = 'n', long, value_name = "LINES", value_parser = lines)]
     tail: Option<u64>,
     /// Show only this node
     #[arg(long, value_name = "NODE")]
@@ -33,6 +33,11 @@ pub struct Args {
     /// The builder (default: the selected one)
     #[arg(value_name = "NAME")]
     name: Option<String>,
+}
+
+fn lines(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| "must be a number of lines, 0 or more".to_owned())
 }
 
 /// Longest wait for the first byte of a log.
@@ -51,20 +56,29 @@ pub async fn run(context: &Context<'_>, args: &Args) -> Result<()> {
         .filter(|node| args.node.as_ref().is_none_or(|name| *name == node.name))
         .collect();
     if let (Some(name), true) = (&args.node, nodes.is_empty()) {
-        return Err(CommandError::user(format!(
-            "node {name:?} not found for {}",
-            builder.name()
-        )));
+        let known = names(builder.record.nodes());
+        return Err(
+            CommandError::user(format!("node {name:?} not found for {}", builder.name()))
+                .with_hint(format!("It has {known}")),
+        );
     }
     if args.follow && nodes.len() > 1 {
-        let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
-        return Err(CommandError::user("Only one node can be followed at a time")
-            .with_hint(format!("Choose one with `--node`: {}", names.join(", "))));
+        return Err(
+            CommandError::user("Only one node can be followed at a time").with_hint(format!(
+                "Choose one with `--node`: {}",
+                names(nodes.iter().copied())
+            )),
+        );
     }
     for node in &nodes {
         show_node(context, args, &builder, node, nodes.len() > 1).await?;
     }
     Ok(())
+}
+
+fn names<'a>(nodes: impl IntoIterator<Item = &'a NodeRecord>) -> String {
+    let names: Vec<&str> = nodes.into_iter().map(|node| node.name.as_str()).collect();
+    names.join(", ")
 }
 
 async fn show_node(

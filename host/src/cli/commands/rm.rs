@@ -3,7 +3,7 @@
 use crate::cli::args::Timeout;
 use crate::cli::builders::{self, Builder, Origin};
 use crate::cli::display::Display;
-use crate::cli::settings::{Context, resolve_builder};
+use crate::cli::settings::{Context, resolve_builder, unknown_builder};
 use crate::cli::status::{self, BuilderReport};
 use crate::driver::node::Removal;
 use crate::error::{CommandError, Result};
@@ -67,8 +67,12 @@ pub async fn run(context: &Context<'_>, args: Args) -> Result<()> {
     } else {
         args.names.clone()
     };
-    let removals = names.iter().map(|name| remove_and_say(context, &args, name));
+    let display = Display::of_steps(context, "Removing", &names.join(" "))?;
+    let removals = names
+        .iter()
+        .map(|name| remove_and_say(context, &args, name, &display));
     let removed = futures::future::join_all(removals).await;
+    display.end().await;
     if removed.into_iter().all(|removed| removed) {
         Ok(())
     } else {
@@ -76,8 +80,8 @@ pub async fn run(context: &Context<'_>, args: Args) -> Result<()> {
     }
 }
 
-async fn remove_and_say(context: &Context<'_>, args: &Args, name: &str) -> bool {
-    let removed = remove_named(context, args, name).await;
+async fn remove_and_say(context: &Context<'_>, args: &Args, name: &str, display: &Display) -> bool {
+    let removed = remove_named(context, args, name, display).await;
     match &removed {
         Ok(()) if args.dry_run => {}
         Ok(()) => context.ui.say(format!("{name} removed")),
@@ -94,13 +98,13 @@ async fn remove_and_say(context: &Context<'_>, args: &Args, name: &str) -> bool 
     removed.is_ok()
 }
 
-async fn remove_named(context: &Context<'_>, args: &Args, name: &str) -> Result<()> {
+async fn remove_named(context: &Context<'_>, args: &Args, name: &str, display: &Display) -> Result<()> {
     // A file that cannot be read is removed only when nothing but forgetting was asked for.
     if args.keep_daemon && !args.dry_run && context.store.contains(name) {
         return forget(context, name).await;
     }
     let Some(builder) = builders::find(context, name).await? else {
-        return Err(CommandError::user(format!("no builder {name:?} found")));
+        return Err(unknown_builder(context, name));
     };
     if builder.origin == Origin::Context {
         return Err(CommandError::user(format!(
@@ -113,7 +117,7 @@ async fn remove_named(context: &Context<'_>, args: &Args, name: &str) -> Result<
     if args.keep_daemon {
         return Ok(());
     }
-    let work = remove_daemons(context, &builder, args.removal(builder.origin));
+    let work = remove_daemons(context, &builder, args.removal(builder.origin), display);
     let removed = match args.timeout.timeout.0 {
         Some(limit) => tokio::time::timeout(limit, work)
             .await
@@ -132,19 +136,22 @@ async fn forget(context: &Context<'_>, name: &str) -> Result<()> {
 }
 
 /// Stops and removes all nodes; their failures are put together.
-async fn remove_daemons(context: &Context<'_>, builder: &Builder, removal: Removal) -> Result<()> {
+async fn remove_daemons(
+    context: &Context<'_>,
+    builder: &Builder,
+    removal: Removal,
+    display: &Display,
+) -> Result<()> {
     status::check_loadable(context, builder)?;
-    let display = Display::lines(context.ui);
-    let sink = display.sink();
-    let nodes = builder.record.nodes().iter();
-    let removals = nodes.map(|node| remove_node(context, builder, node, removal, &sink));
+    let removals = builder.record.nodes().iter().map(|node| {
+        let sink = display.lane(Some(&node.name));
+        remove_node(context, builder, node, removal, sink)
+    });
     let failures: Vec<String> = futures::future::join_all(removals)
         .await
         .into_iter()
         .filter_map(std::result::Result::err)
         .collect();
-    drop(sink);
-    display.end().await;
     if failures.is_empty() {
         Ok(())
     } else {
@@ -157,7 +164,7 @@ async fn remove_node(
     builder: &Builder,
     node: &NodeRecord,
     removal: Removal,
-    sink: &Sink,
+    sink: Sink,
 ) -> std::result::Result<(), String> {
     let name = &node.name;
     let config = builder.node_config(context, node);
@@ -167,9 +174,7 @@ async fn remove_node(
         let stopped = opened.stop(context.request(sink.clone(), None, "rm")).await;
         stopped.map_err(|error| format!("failed to stop node {name}: {error}"))?;
     }
-    let removed = opened
-        .remove(context.request(sink.clone(), None, "rm"), removal)
-        .await;
+    let removed = opened.remove(context.request(sink, None, "rm"), removal).await;
     removed.map_err(|error| format!("failed to remove node {name}: {error}"))
 }
 
@@ -233,11 +238,14 @@ async fn remove_inactive(context: &Context<'_>, args: &Args) -> Result<()> {
             return Err(CommandError::user(message));
         }
     }
+    let display = Display::of_steps(context, "Removing", "")?;
     let removals = reports
         .into_iter()
         .filter(|report| !report.dynamic && !is_active(report))
-        .map(|report| remove_one_inactive(context, args, report.builder));
-    futures::future::try_join_all(removals).await.map(|_| ())
+        .map(|report| remove_one_inactive(context, args, report.builder, &display));
+    let removed = futures::future::try_join_all(removals).await;
+    display.end().await;
+    removed.map(|_| ())
 }
 
 /// A node that does not answer in time may be running: its builder is left alone.
@@ -248,11 +256,16 @@ fn is_active(report: &BuilderReport) -> bool {
     report.nodes.iter().any(may_run)
 }
 
-async fn remove_one_inactive(context: &Context<'_>, args: &Args, builder: Builder) -> Result<()> {
+async fn remove_one_inactive(
+    context: &Context<'_>,
+    args: &Args,
+    builder: Builder,
+    display: &Display,
+) -> Result<()> {
     if args.dry_run {
         return show_plan(context, args, builder).await;
     }
-    let removed = remove_daemons(context, &builder, args.removal(builder.origin)).await;
+    let removed = remove_daemons(context, &builder, args.removal(builder.origin), display).await;
     forget(context, builder.name()).await?;
     context.ui.say(format!("{} removed", builder.name()));
     removed

@@ -1,5 +1,6 @@
 //! `stop`: end the daemons of a builder.
 
+use crate::cli::builders::Builder;
 use crate::cli::display::Display;
 use crate::cli::settings::{Context, resolve_builder};
 use crate::cli::status;
@@ -25,27 +26,31 @@ pub async fn run(context: &Context<'_>, args: &Args) -> Result<()> {
     if args.dry_run {
         return show_plan(context, builder).await;
     }
-    let display = Display::lines(context.ui);
-    let sink = display.sink();
+    let display = Display::of_steps(context, "Stopping", &builder.label())?;
+    let stopped = stop_all(context, &builder, &display).await;
+    display.end().await;
+    stopped
+}
+
+async fn stop_all(context: &Context<'_>, builder: &Builder, display: &Display) -> Result<()> {
+    let nodes = builder.record.nodes();
     let mut unopened: Option<CommandError> = None;
-    let mut stopped = Ok(());
-    for node in builder.record.nodes() {
+    for node in nodes {
         let config = builder.node_config(context, node);
         match context.drivers.open(&builder.record.driver, config).await {
-            Ok(opened) => stopped = opened.stop(context.request(sink.clone(), None, "stop")).await,
+            Ok(opened) => {
+                let prefix = (nodes.len() > 1).then_some(node.name.as_str());
+                opened
+                    .stop(context.request(display.lane(prefix), None, "stop"))
+                    .await?;
+            }
             Err(error) => unopened = Some(error.into()),
         }
-        if stopped.is_err() {
-            break;
-        }
     }
-    drop(sink);
-    display.end().await;
-    stopped?;
     unopened.map_or(Ok(()), Err)
 }
 
-async fn show_plan(context: &Context<'_>, builder: crate::cli::builders::Builder) -> Result<()> {
+async fn show_plan(context: &Context<'_>, builder: Builder) -> Result<()> {
     let report = status::load(context, builder, Limit(None)).await;
     for node in &report.nodes {
         let name = format!("{} ({})", report.builder.name(), node.node.name);

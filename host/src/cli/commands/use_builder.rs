@@ -1,7 +1,7 @@
 //! `use`: select a builder.
 
 use crate::cli::builders::{self, LOCAL};
-use crate::cli::settings::Context;
+use crate::cli::settings::{Context, with_known};
 use crate::error::{CommandError, Result};
 use crate::store::docker::contexts::DEFAULT;
 use crate::store::selection::Selection;
@@ -85,6 +85,6 @@ fn not_found(context: &Context<'_>, name: &str) -> CommandError {
             context.store.layout().instances().join(file).display()
         ),
     };
-    CommandError::user(format!("failed to find instance {name:?}: {why}"))
-        .with_hint("`bkhost ls` lists the builders, `bkhost create` makes one")
+    let error = CommandError::user(format!("failed to find instance {name:?}: {why}"));
+    with_known(context, name, error)
 }

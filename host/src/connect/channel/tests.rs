@@ -1,12 +1,12 @@
 use super::*;
 use crate::connect::fake;
-use bkhost_proto::control::ListWorkersResponse;
 use bkhost_proto::control::control_server::ControlServer;
 use bkhost_proto::worker::WorkerRecord;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::service::Routes;
 
 use crate::buildkit::fake::Daemon;
+use crate::connect::tls::TlsError;
 
 async fn connect_to(answer: &'static [u8]) -> ConnectError {
     let (near, mut far) = tokio::io::duplex(4096);
@@ -61,19 +61,19 @@ async fn a_grpc_server_without_buildkit_is_told() {
     assert!(!error.is_transient());
 }
 
-struct Failing(std::io::ErrorKind);
+struct Failing<F>(F);
 
-impl tokio::io::AsyncRead for Failing {
+impl<F: Fn() -> std::io::Error> tokio::io::AsyncRead for Failing<F> {
     fn poll_read(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
         _: &mut tokio::io::ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Err(self.0.into()))
+        Poll::Ready(Err((self.0)()))
     }
 }
 
-impl tokio::io::AsyncWrite for Failing {
+impl<F> tokio::io::AsyncWrite for Failing<F> {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, data: &[u8]) -> Poll<std::io::Result<usize>> {
         Poll::Ready(Ok(data.len()))
     }
@@ -89,19 +89,53 @@ impl tokio::io::AsyncWrite for Failing {
 
 #[tokio::test]
 async fn refused_and_reset_are_two_errors() {
-    let refused = Pipe::new(Failing(std::io::ErrorKind::ConnectionRefused));
+    let refused = Pipe::new(Failing(|| std::io::ErrorKind::ConnectionRefused.into()));
     let error = Channel::connect(refused, None).await.unwrap_err();
     assert!(matches!(error, ConnectError::Refused { .. }), "{error:?}");
-    let reset = Pipe::new(Failing(std::io::ErrorKind::ConnectionReset));
+    let reset = Pipe::new(Failing(|| std::io::ErrorKind::ConnectionReset.into()));
     let error = Channel::connect(reset, None).await.unwrap_err();
     assert!(matches!(error, ConnectError::Reset { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_refused_client_certificate_is_final_and_has_its_way_out() {
+    let pipe = Pipe::new(Failing(|| {
+        std::io::Error::other(TlsError::Identity {
+            peer: "h:1".into(),
+            why: "it is unknown there".into(),
+            hint: "Give another `cert`".into(),
+        })
+    }));
+    let error = Channel::connect(pipe, None).await.unwrap_err();
+    assert!(!error.is_transient());
+    assert_eq!(
+        error.to_string(),
+        "`h:1` refused the client certificate: it is unknown there"
+    );
+    assert_eq!(error.hint(), Some("Give another `cert`"));
+}
+
+#[tokio::test]
+async fn a_helper_program_that_ends_has_its_own_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = crate::connect::helper_program::tests::helper(
+        dir.path(),
+        "echo first >&2; echo 'no such host' >&2; exit 255",
+    );
+    let last_words = program.last_words();
+    let pipe = Pipe::new(program).with_last_words(Some(last_words));
+    let error = Channel::connect(pipe, None).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "`sh` ended with status 255 before the daemon answered: no such host"
+    );
 }
 
 #[tokio::test]
 async fn a_lost_stream_is_never_dialled_again() {
     let daemon = Daemon::default();
     let (pipe, server) = fake::serve(daemon.routes());
-    let channel = Channel::connect(pipe, None).await.unwrap();
+    let (channel, _) = Channel::connect(pipe, None).await.unwrap();
     server.abort();
     let lost = channel.loss().await;
     assert_eq!(lost.word(), "eof");
@@ -129,7 +163,7 @@ async fn a_message_may_have_16_mib_and_a_longer_one_is_no_loss() {
     for (size, fits) in [(MESSAGE_LIMIT - 64, true), (MESSAGE_LIMIT, false)] {
         let server = ControlServer::new(workers_of(size)).max_encoding_message_size(usize::MAX);
         let (pipe, _server) = fake::serve(Routes::new(server));
-        let channel = Channel::connect(pipe, None).await.unwrap();
+        let channel = Channel::open_unproven(pipe).await;
         let answer = channel.control().list_workers(request()).await;
         assert_eq!(answer.is_ok(), fits);
         if let Err(status) = answer {

@@ -95,9 +95,8 @@ impl Host for View<'_> {
 
     async fn runtime_folder(&mut self) -> Answer<String> {
         let site = self.site("runtime-folder")?;
-        let folder = site.create_folder().map_err(failure)?;
-        self.call.grants.allow_sockets_in(folder);
-        folders::text(folder)
+        self.call.grants.allow_sockets_in(site.folder());
+        folders::text(site.folder())
     }
 
     async fn state_folder(&mut self, option_name: String) -> Answer<String> {
@@ -191,6 +190,7 @@ impl Host for View<'_> {
 
     async fn open_log(&mut self, follow: bool, tail: Option<u64>) -> Answer<Resource<ByteStream>> {
         let site = self.site("open-log")?;
+        let _waiting = self.call.activity.wait();
         let Some(daemon) = site.current().await.map_err(failure)? else {
             return Err(Failure::new(
                 ErrorKind::NotFound,

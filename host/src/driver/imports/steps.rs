@@ -145,7 +145,7 @@ impl Host for View<'_> {}
 
 impl HostStep for View<'_> {
     async fn begin(&mut self, handle: Handle, name: String) -> wasmtime::Result<Handle> {
-        let _waiting = self.call.activity.wait();
+        let _reporting = self.call.activity.report();
         let shown = Arc::clone(&self.table.get(&handle)?.shown);
         let part = shown.begin(&name).await;
         Ok(self.table.push(GuestStep {
@@ -157,7 +157,7 @@ impl HostStep for View<'_> {
     }
 
     async fn progress(&mut self, handle: Handle, current: u64, total: Option<u64>) -> wasmtime::Result<()> {
-        let _waiting = self.call.activity.wait();
+        let _reporting = self.call.activity.report();
         let step = self.table.get_mut(&handle)?;
         if step.failed {
             return Ok(());
@@ -173,7 +173,7 @@ impl HostStep for View<'_> {
     }
 
     async fn message(&mut self, handle: Handle, text: String) -> wasmtime::Result<()> {
-        let _waiting = self.call.activity.wait();
+        let _reporting = self.call.activity.report();
         let step = self.table.get(&handle)?;
         if !step.failed {
             step.shown.line(1, &text).await;
@@ -182,7 +182,7 @@ impl HostStep for View<'_> {
     }
 
     async fn fail(&mut self, handle: Handle, message: String) -> wasmtime::Result<()> {
-        let _waiting = self.call.activity.wait();
+        let _reporting = self.call.activity.report();
         let step = self.table.get_mut(&handle)?;
         if std::mem::replace(&mut step.failed, true) {
             return Ok(());
@@ -218,7 +218,7 @@ impl HostStep for View<'_> {
     async fn drop(&mut self, handle: Handle) -> wasmtime::Result<()> {
         let step = self.table.delete(handle)?;
         if let Some(part) = step.part {
-            let _waiting = self.call.activity.wait();
+            let _reporting = self.call.activity.report();
             part.finish().await;
         }
         Ok(())

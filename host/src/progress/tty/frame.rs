@@ -27,6 +27,8 @@ pub(super) struct View<'a> {
     pub now: Timestamp,
     pub begun: Timestamp,
     pub size: Size,
+    /// What the header calls the work.
+    pub heading: &'static str,
     pub label: &'a str,
     /// Wanted height of a small terminal.
     pub log_lines: usize,
@@ -120,14 +122,14 @@ fn header(trace: &Trace, view: &View<'_>) -> Row {
     // The last column stays free, or some terminals would begin a new row.
     let width = view.size.width.saturating_sub(1);
     Row {
-        text: header_text(&state, view.label, width),
+        text: header_text(view.heading, &state, view.label, width),
         style: Style::Plain,
     }
 }
 
 /// As much of the header as fits.
-fn header_text(state: &str, label: &str, width: usize) -> String {
-    let full = format!("[+] Building {state}");
+fn header_text(heading: &str, state: &str, label: &str, width: usize) -> String {
+    let full = format!("[+] {heading} {state}");
     let taken = full.width() + label.width();
     if width > taken && !label.is_empty() {
         format!("{full}{}{label}", " ".repeat(width - taken))

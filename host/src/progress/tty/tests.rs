@@ -19,6 +19,7 @@ fn view(width: usize, height: usize, milliseconds: i64) -> View<'static> {
         now: at(milliseconds),
         begun: at(0),
         size: Size { width, height },
+        heading: "Building",
         label: "remote:b1",
         log_lines: 6,
         last: false,
@@ -335,4 +336,15 @@ fn failures_are_repeated_below_the_block() {
         text.ends_with(&format!("0.1s\u{1b}[0m\n------\n > [2/2] RUN:\n{block}------\n")),
         "{text:?}"
     );
+}
+
+#[test]
+fn work_that_is_no_build_has_its_own_heading() {
+    let trace = trace(vec![vertexes(vec![vertex("a", "a", Some(0), Some(100))])]);
+    let view = View {
+        heading: "Stopping",
+        last: true,
+        ..view(60, 10, 100)
+    };
+    assert!(frame(&trace, &view)[0].starts_with("[+] Stopping 0.1s (1/1) FINISHED"));
 }

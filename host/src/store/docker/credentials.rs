@@ -31,6 +31,7 @@ pub struct DockerCredentials {
     /// Folder of scoped configurations.
     scoped: PathBuf,
     from_environment: HashMap<String, Credential>,
+    client_tokens: bool,
     known: Mutex<HashMap<Asked, (Instant, Credential)>>,
 }
 
@@ -72,16 +73,16 @@ impl DockerCredentials {
             config,
             scoped,
             from_environment,
+            client_tokens: true,
             known: Mutex::default(),
         };
         (credentials, warning)
     }
 
-    /// Credentials for a token request with these scopes, for which a configuration of its own may be kept.
-    pub async fn for_scopes(&self, host: &str, scopes: &[String]) -> Result<Credential, String> {
-        let host = hub_host(host);
-        let file = Scope::of_request(host, scopes).and_then(|scope| scoped::find(&self.scoped, &scope));
-        self.cached(host, file).await
+    /// The same credentials for a user who may not want tokens to be fetched on the client.
+    pub fn with_client_tokens(mut self, wanted: bool) -> Self {
+        self.client_tokens = wanted;
+        self
     }
 
     async fn cached(&self, host: &str, file: Option<PathBuf>) -> Result<Credential, String> {
@@ -135,8 +136,19 @@ impl RegistryCredentials for DockerCredentials {
         self.cached(hub_host(host), None).await
     }
 
+    /// A configuration of its own may be kept for a repository and actions.
+    async fn credentials_for(&self, host: &str, scopes: &[String]) -> Result<Credential, String> {
+        let host = hub_host(host);
+        let file = Scope::of_request(host, scopes).and_then(|scope| scoped::find(&self.scoped, &scope));
+        self.cached(host, file).await
+    }
+
     fn seed_folder(&self) -> Option<PathBuf> {
         Some(self.environment.folder.clone()).filter(|folder| folder.is_dir())
+    }
+
+    fn client_tokens(&self) -> bool {
+        self.client_tokens
     }
 }
 
@@ -312,7 +324,12 @@ mod tests {
         .unwrap();
         let found = credentials(dir.path(), r#"{"auths":{"h":{"auth":"YTox"}}}"#, None);
         let scopes = ["repository:team/app:pull".to_owned()];
-        assert_eq!(found.for_scopes("h", &scopes).await.unwrap().username, "scoped");
+        assert_eq!(
+            found.credentials_for("h", &scopes).await.unwrap().username,
+            "scoped"
+        );
         assert_eq!(user(&found, "h").await, "a");
+        let others = ["repository:team/other:pull".to_owned()];
+        assert_eq!(found.credentials_for("h", &others).await.unwrap().username, "a");
     }
 }

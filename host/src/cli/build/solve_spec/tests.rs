@@ -1,5 +1,5 @@
 use super::*;
-use crate::buildkit::spec::{Credential, ExportTarget};
+use crate::buildkit::spec::{Credential, ExportTarget, StandardOutput};
 use crate::cli::build::args::BuildArgs;
 use crate::cli::build::inputs::{Wanted, load};
 use crate::cli::build::request::{Surroundings, TypedBuild};
@@ -102,7 +102,15 @@ impl Case {
             installation: "0123",
         };
         let source_control = [("vcs:revision".to_owned(), "abc".to_owned())].into();
-        compose(&request, &inputs, &source_control, &node, Arc::new(Nobody)).map_err(text)
+        compose(
+            &request,
+            &inputs,
+            &source_control,
+            &node,
+            Arc::new(Nobody),
+            StandardOutput::default(),
+        )
+        .map_err(text)
     }
 
     /// The attributes that differ from those of a build without any flag.

@@ -4,16 +4,16 @@ use std::time::{Duration, Instant};
 
 use futures::future::{join_all, try_join_all};
 
-use super::super::super::build::request::BuildRequest;
 use super::super::super::values;
-use super::{ChosenBuilder, Ground, failure, platforms_of};
+use super::{ChosenBuilder, failure, platforms_of};
 use crate::acquire::{self, DEFAULT_LIMIT, Daemon, Wanted};
-use crate::driver::node::{Node, NodeConfig};
+use crate::driver::node::{Cancel, Drivers, Node, NodeConfig};
 use crate::error::{CommandError, Result};
 use crate::plan::{Assignment, Plan, WorkerPlatforms, place, place_on_stored};
 use crate::platform::Platform;
 use crate::progress::event::Sink;
 use crate::progress::step::Step;
+use crate::ui::Ui;
 
 /// The daemon of a build, and what it builds.
 pub struct Found {
@@ -23,11 +23,22 @@ pub struct Found {
     pub platforms: Vec<Platform>,
 }
 
-/// What is wanted of the builder.
-struct Goal<'a> {
-    ground: &'a Ground<'a>,
-    request: &'a BuildRequest,
-    sink: &'a Sink,
+/// What a daemon of the builder is wanted for.
+pub struct Goal<'a> {
+    /// The drivers there are.
+    pub drivers: &'a dyn Drivers,
+    /// Where nodes that are left out are told.
+    pub ui: &'a Ui,
+    /// Ends it early.
+    pub cancel: &'a Cancel,
+    /// Where steps are shown.
+    pub sink: &'a Sink,
+    /// The platforms it has to build; empty leaves it to the daemon.
+    pub platforms: &'a [Platform],
+    /// What keeps similar work on one of several daemons.
+    pub affinity: String,
+    /// `build`, `dial-stdio` …; for logs.
+    pub purpose: &'static str,
 }
 
 /// A node whose driver accepted its configuration.
@@ -37,20 +48,10 @@ struct Opened<'a> {
 }
 
 /// Finds the one daemon that builds all wanted platforms.
-pub async fn find(
-    ground: &Ground<'_>,
-    builder: &ChosenBuilder,
-    request: &BuildRequest,
-    sink: &Sink,
-) -> Result<Found> {
-    let goal = Goal {
-        ground,
-        request,
-        sink,
-    };
-    let opened = open_all(ground, builder).await?;
+pub async fn find(goal: &Goal<'_>, builder: &ChosenBuilder) -> Result<Found> {
+    let opened = open_all(goal, builder).await?;
     let mut nodes: Vec<WorkerPlatforms> = opened.iter().map(|opened| facts(opened.config)).collect();
-    let first = place_on_stored(&request.platforms, &nodes).map_err(failure::of_placement)?;
+    let first = place_on_stored(goal.platforms, &nodes).map_err(failure::of_placement)?;
     first.check_settled(&nodes).map_err(failure::of_placement)?;
     if first.complete() || nodes.len() == 1 {
         let assignment = first.single(&nodes).map_err(failure::of_placement)?;
@@ -60,9 +61,9 @@ pub async fn find(
     for (node, daemon) in nodes.iter_mut().zip(&daemons) {
         node.workers = worker_platforms(daemon);
     }
-    let plan = place(&request.platforms, &nodes).map_err(failure::of_placement)?;
+    let plan = place(goal.platforms, &nodes).map_err(failure::of_placement)?;
     let Assignment { node, platforms } = plan.single(&nodes).map_err(failure::of_placement)?;
-    say_homeless(&plan, &nodes, sink).await;
+    say_homeless(&plan, &nodes, goal.sink).await;
     if node >= daemons.len() {
         return Err(CommandError::internal(
             "A platform was placed on a node that is not there",
@@ -75,11 +76,11 @@ pub async fn find(
 }
 
 /// Opens every node. One that cannot be used is said and passed over, as long as another one can.
-async fn open_all<'a>(ground: &Ground<'_>, builder: &'a ChosenBuilder) -> Result<Vec<Opened<'a>>> {
+async fn open_all<'a>(goal: &Goal<'_>, builder: &'a ChosenBuilder) -> Result<Vec<Opened<'a>>> {
     let opening = builder
         .nodes
         .iter()
-        .map(|config| acquire::open(ground.drivers, &builder.driver, config.clone()));
+        .map(|config| acquire::open(goal.drivers, &builder.driver, config.clone()));
     let mut opened = Vec::new();
     let mut refused = Vec::new();
     for (config, outcome) in builder.nodes.iter().zip(join_all(opening).await) {
@@ -98,7 +99,7 @@ async fn open_all<'a>(ground: &Ground<'_>, builder: &'a ChosenBuilder) -> Result
         });
     }
     for (config, error) in refused {
-        ground.ui.warn(format!(
+        goal.ui.warn(format!(
             "Node `{}` is left out: {}",
             config.node,
             failure::of_acquire(error).line()
@@ -117,7 +118,12 @@ fn facts(config: &NodeConfig) -> WorkerPlatforms {
 
 fn worker_platforms(daemon: &Daemon) -> Vec<Platform> {
     let mut list: Vec<Platform> = Vec::new();
-    for text in daemon.workers.iter().flat_map(|worker| &worker.platforms) {
+    for text in daemon
+        .client
+        .workers()
+        .iter()
+        .flat_map(|worker| &worker.platforms)
+    {
         if let Ok(platform) = text.parse()
             && !list.contains(&platform)
         {
@@ -144,10 +150,10 @@ async fn say_homeless(plan: &Plan, nodes: &[WorkerPlatforms], sink: &Sink) {
 impl Goal<'_> {
     fn wanted(&self, config: &NodeConfig) -> Wanted {
         Wanted {
-            purpose: "build",
-            affinity: self.request.affinity(&self.ground.environment.folder),
+            purpose: self.purpose,
+            affinity: self.affinity.clone(),
             deadline: Instant::now().checked_add(limit(config)),
-            cancel: self.ground.cancel.clone(),
+            cancel: self.cancel.clone(),
             sink: self.sink.clone(),
         }
     }

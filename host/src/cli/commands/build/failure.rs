@@ -39,9 +39,12 @@ pub fn of_placement(error: PlacementError) -> CommandError {
     CommandError::user(error.to_string()).with_hint(error.hint())
 }
 
-/// A call before the build failed.
-pub fn of_rpc(error: &RpcError) -> CommandError {
-    CommandError::new(ErrorKind::Driver, chain(error))
+/// A call before or after the build failed; if that was because the daemon went away, its driver is asked why.
+pub async fn of_call(error: RpcError, daemon: &Daemon) -> CommandError {
+    match error {
+        RpcError::Lost { how, .. } => of_solve(SolveError::Lost { how }, daemon).await,
+        other => CommandError::new(ErrorKind::Driver, chain(&other)),
+    }
 }
 
 /// The build failed, was cancelled, or lost its daemon, whose driver is then asked why.
@@ -54,7 +57,10 @@ pub async fn of_solve(error: SolveError, daemon: &Daemon) -> CommandError {
         SolveError::Cancelled => ErrorKind::Cancelled,
         _ => ErrorKind::Build,
     };
-    let command = CommandError::new(kind, text(&error)).with_exit_code(error.exit_code());
+    let mut command = CommandError::new(kind, text(&error)).with_exit_code(error.exit_code());
+    if let Some(hint) = error.hint() {
+        command = command.with_hint(hint);
+    }
     error
         .details()
         .iter()

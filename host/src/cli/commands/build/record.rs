@@ -102,11 +102,10 @@ fn local_state(request: &BuildRequest, folder: &Path) -> LocalState {
 }
 
 async fn fetch(daemon: &Daemon, reference: &str, detail: Detail) -> Result<BTreeMap<String, String>> {
-    let record = daemon
-        .client
-        .build_record(reference)
-        .await
-        .map_err(|error| failure::of_rpc(&error))?;
+    let record = match daemon.client.build_record(reference).await {
+        Ok(record) => record,
+        Err(error) => return Err(failure::of_call(error, daemon).await),
+    };
     let mut found = BTreeMap::new();
     for result in record.into_iter().flat_map(|record| record.results) {
         let attestation = result.attestations.iter().find_map(|blob| {
@@ -118,9 +117,13 @@ async fn fetch(daemon: &Daemon, reference: &str, detail: Detail) -> Result<BTree
         let Some((blob, kind)) = attestation else {
             continue;
         };
-        let data = daemon.client.read_blob(blob).await.map_err(|error| {
-            failure::of_rpc(&error).prefixed("failed to load provenance blob from build record")
-        })?;
+        let data = match daemon.client.read_blob(blob).await {
+            Ok(data) => data,
+            Err(error) => {
+                let error = failure::of_call(error, daemon).await;
+                return Err(error.prefixed("failed to load provenance blob from build record"));
+            }
+        };
         let text = provenance::encode(&data, kind, detail)
             .map_err(|error| CommandError::internal("failed to unmarshal provenance").with_source(error))?;
         found.insert(provenance::key(result.platform.as_deref()), text);

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::Args;
-use crate::cli::settings::Context;
+use crate::cli::build::csv;
+use crate::cli::build::value::ValueError;
+use crate::cli::settings::{Context, with_known};
 use crate::cli::status;
 use crate::cli::values;
 use crate::cli::{builders, env_vars};
@@ -42,9 +44,8 @@ impl Request {
         let name = builder_name(context, &args)?;
         let existing = context.store.load(&name)?;
         if args.append && existing.is_none() {
-            return Err(CommandError::user(format!(
-                "failed to find instance {name:?} for append"
-            )));
+            let error = CommandError::user(format!("failed to find instance {name:?} for append"));
+            return Err(with_known(context, &name, error));
         }
         let existing_driver = existing.map(|stored| stored.record.driver);
         let node = args.node.clone().unwrap_or_default();
@@ -87,7 +88,7 @@ fn builder_name(context: &Context<'_>, args: &Args) -> Result<String> {
         )));
     }
     if args.append && typed.is_empty() {
-        return Err(CommandError::user("append requires a builder name"));
+        return Err(CommandError::user("append requires a builder name").with_hint("Give it with `--name`"));
     }
     let is_context = |name: &str| context.contexts.get(name).is_ok_and(|found| found.is_some());
     if typed.is_empty() {
@@ -167,11 +168,11 @@ async fn choose_driver(context: &Context<'_>, args: &Args, existing: Option<&str
 fn driver_options(values: &[String]) -> Result<BTreeMap<String, String>> {
     let mut options = BTreeMap::new();
     for value in values {
-        for field in values::csv_record(value).map_err(CommandError::user)? {
+        for field in csv::fields(value)? {
             let Some((key, value)) = field.split_once('=') else {
                 return Err(
                     CommandError::user(format!("invalid value {field:?}, expecting k=v")).with_hint(
-                        "A value with commas needs quotes around key and value: `'\"labels=a=1,b=2\"'`",
+                        "Options are written `NAME=VALUE`; one with commas is quoted as a whole: `'\"labels=a=1,b=2\"'`",
                     ),
                 );
             };
@@ -203,5 +204,5 @@ fn daemon_files(context: &Context<'_>, args: &Args) -> Result<Option<Files>> {
 
 fn platforms(values: &[String]) -> Result<Vec<Platform>> {
     let given: Vec<&String> = values.iter().filter(|value| !value.is_empty()).collect();
-    platform::parse_list(&given).map_err(|error| CommandError::user(error.to_string()))
+    platform::parse_list(&given).map_err(|error| ValueError::from(error).into())
 }

@@ -59,6 +59,12 @@ pub(super) fn state(
 }
 
 fn default_state(config: &NodeConfig, environment: &HostEnvironment) -> Answer<PathBuf> {
+    if !environment.data_dir.is_absolute() {
+        // Without a home there is none, and a relative path would be another folder wherever a command is typed.
+        let message = "This user has no home in which the daemon's state could be kept";
+        return Err(Failure::new(ErrorKind::InvalidConfig, message)
+            .with_hint("Set `HOME` or `XDG_DATA_HOME`, or name a folder with `--driver-opt root=PATH`"));
+    }
     let mut parts = Path::new(&config.node).components();
     match (parts.next(), parts.next()) {
         (Some(Component::Normal(_)), None) if !environment.data_dir.is_absolute() => Err(homeless()),
@@ -147,6 +153,7 @@ mod tests {
         assert!(!is_state(Path::new("/data/b1"), &config("b0"), &environment));
         assert!(!is_state(Path::new("/etc"), &config("b0"), &environment));
         assert!(default_state(&config(".."), &environment).is_err());
+        assert!(default_state(&config("b0"), &HostEnvironment::default()).is_err());
         assert!(default_state(&config("a/b"), &environment).is_err());
     }
 }

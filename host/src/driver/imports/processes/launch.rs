@@ -16,10 +16,15 @@ use crate::keeper::launch;
 /// Bytes of arguments and variables together: what the kernel takes in one exec, less the user's environment.
 const SIZE_LIMIT: usize = 1 << 20;
 
+/// Bytes of all files of one launch: certificates and a configuration, many times over. They lie where memory is the disk.
+const FILES_LIMIT: usize = 16 << 20;
+
 /// How to start the daemon.
 pub struct Launch {
     launch: launch::Launch,
     size: usize,
+    /// Bytes of the files that were written for it.
+    written: usize,
 }
 
 impl Launch {
@@ -37,6 +42,17 @@ impl Launch {
         }
         Ok(())
     }
+
+    /// Counts a file that is written; an empty one costs something as well.
+    fn write(&mut self, name: &str, content: &[u8]) -> wasmtime::Result<()> {
+        self.written += name.len() + content.len() + 4096;
+        if self.written > FILES_LIMIT {
+            return Err(wasmtime::Error::msg(format!(
+                "it wanted to start a program with more than {FILES_LIMIT} bytes of files"
+            )));
+        }
+        Ok(())
+    }
 }
 
 impl View<'_> {
@@ -48,7 +64,11 @@ impl View<'_> {
 impl HostLaunch for View<'_> {
     async fn new(&mut self, program: Resource<Program>) -> wasmtime::Result<Resource<Launch>> {
         let launch = launch::Launch::new(self.program_path(&program)?);
-        Ok(self.table.push(Launch { launch, size: 0 })?)
+        Ok(self.table.push(Launch {
+            launch,
+            size: 0,
+            written: 0,
+        })?)
     }
 
     async fn arg(&mut self, handle: Resource<Launch>, value: String) -> wasmtime::Result<()> {
@@ -93,8 +113,9 @@ impl HostLaunch for View<'_> {
         Ok(())
     }
 
-    async fn file(&mut self, _: Resource<Launch>, name: String, content: Vec<u8>) -> Answer<String> {
+    async fn file(&mut self, handle: Resource<Launch>, name: String, content: Vec<u8>) -> Answer<String> {
         let site = self.site("file")?;
+        self.table.get_mut(&handle)?.write(&name, &content)?;
         let path = site.write_config(&name, &content).map_err(failure)?;
         folders::text(&path)
     }

@@ -1,0 +1,187 @@
+//! What a session could not do for the daemon, kept in our own words.
+//!
+//! The daemon passes a failure of ours on as the text of an error of its own, among other words and without a way out.
+//! When it ends the build with such a text, what was kept here says more.
+
+use std::error::Error;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tonic::{Code, Status};
+
+use super::chain_text;
+
+/// As many failures are kept: one for each call that may run at the same time, and no unbounded list of them.
+const KEPT: usize = 32;
+/// What a daemon says of a session that it does not have any more.
+const NO_SESSION: [&str; 2] = ["no active session", "session healthcheck failed"];
+
+/// What a session could not do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct SessionFailure {
+    /// What failed, with the path or object and the cause.
+    pub message: String,
+    /// The way out, where one is known.
+    pub hint: Option<String>,
+}
+
+impl SessionFailure {
+    fn of(error: &(dyn Error + 'static)) -> Self {
+        Self {
+            message: chain_text(error),
+            hint: hint(error),
+        }
+    }
+}
+
+/// The failures of one session. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Failures(Arc<Mutex<Kept>>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    failures: Vec<SessionFailure>,
+    /// The first failure of an export. The daemon often has no words for it but `EOF`; it ends the build in any case.
+    export: Option<SessionFailure>,
+    /// Why the session ended before it was to be closed.
+    end: Option<String>,
+}
+
+impl Failures {
+    /// Keeps `error` and gives it the form in which the daemon is told of it. The daemon may do without what it asked
+    /// for.
+    pub(super) fn told(&self, code: Code, error: &(dyn Error + 'static)) -> Status {
+        let failure = SessionFailure::of(error);
+        let status = Status::new(code, failure.message.clone());
+        let mut kept = self.lock();
+        if kept.failures.len() < KEPT {
+            kept.failures.push(failure);
+        }
+        status
+    }
+
+    /// The same for the failure of an export, which the daemon cannot do without.
+    pub(super) fn export(&self, error: &(dyn Error + 'static)) -> Status {
+        let failure = SessionFailure::of(error);
+        let status = Status::unknown(failure.message.clone());
+        self.lock().export.get_or_insert(failure);
+        status
+    }
+
+    /// Keeps why the session ended too early; the first reason stays.
+    pub(super) fn ended(&self, why: impl Into<String>) {
+        self.lock().end.get_or_insert_with(|| why.into());
+    }
+
+    /// The failure of ours that made the daemon end the build with `message`, if it was one.
+    pub(super) fn behind(&self, message: &str) -> Option<SessionFailure> {
+        let kept = self.lock();
+        let in_its_words = |failure: &&SessionFailure| message.contains(&failure.message);
+        let told = kept.export.as_ref().or(kept.failures.iter().find(in_its_words));
+        if told.is_some() {
+            return told.cloned();
+        }
+        let end = kept.end.as_ref()?;
+        NO_SESSION
+            .iter()
+            .any(|text| message.contains(text))
+            .then(|| SessionFailure {
+                message: format!("the session with the daemon ended during the build: {end}"),
+                hint: None,
+            })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The way out of a system call's failure somewhere among the causes.
+fn hint(error: &(dyn Error + 'static)) -> Option<String> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>()
+            && let Some(hint) = way_out(error.kind())
+        {
+            return Some(hint.to_owned());
+        }
+        cause = error.source();
+    }
+    None
+}
+
+fn way_out(kind: io::ErrorKind) -> Option<&'static str> {
+    match kind {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Some("There is no space left for it: free some, or choose another disk")
+        }
+        io::ErrorKind::PermissionDenied => {
+            Some("Check the owner and mode of the path, or run as the user it belongs to")
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            Some("The file system is mounted read-only: choose another path")
+        }
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+            Some("A file is in the way: remove it, or choose another path")
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("failed to write /out/a")]
+    struct Failed(#[source] io::Error);
+
+    #[test]
+    fn a_failure_is_found_behind_the_daemons_words_with_its_way_out() {
+        let failures = Failures::default();
+        let full = Failed(io::ErrorKind::StorageFull.into());
+        let status = failures.told(Code::Unknown, &full);
+        let passed_on = format!("rpc error: code = Unknown desc = {}", status.message());
+        let found = failures.behind(&passed_on).unwrap();
+        assert_eq!(found.message, format!("failed to write /out/a: {}", full.0));
+        assert!(found.hint.unwrap().contains("no space left"));
+        assert_eq!(failures.behind("process did not complete: exit code: 3"), None);
+    }
+
+    #[test]
+    fn a_failed_export_is_the_cause_whatever_the_daemon_says() {
+        let failures = Failures::default();
+        failures.export(&Failed(io::ErrorKind::StorageFull.into()));
+        assert!(
+            failures
+                .behind("EOF")
+                .unwrap()
+                .message
+                .starts_with("failed to write /out/a: ")
+        );
+    }
+
+    #[test]
+    fn a_session_that_ended_says_why_only_where_it_was_missed() {
+        let failures = Failures::default();
+        let missed = "no active session for abc: context deadline exceeded";
+        assert_eq!(failures.behind(missed), None);
+        failures.ended("connection reset");
+        failures.ended("later");
+        assert_eq!(
+            failures.behind(missed).unwrap().message,
+            "the session with the daemon ended during the build: connection reset"
+        );
+        assert_eq!(failures.behind("exit code: 3"), None);
+    }
+
+    #[test]
+    fn the_number_of_failures_kept_is_bounded() {
+        let failures = Failures::default();
+        for _ in 0..2 * KEPT {
+            failures.told(Code::Unknown, &Failed(io::ErrorKind::Other.into()));
+        }
+        assert_eq!(failures.lock().failures.len(), KEPT);
+    }
+}
