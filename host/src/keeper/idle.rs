@@ -33,6 +33,7 @@ pub struct Watch {
     lock: PathBuf,
     socket: Option<PathBuf>,
     timeout: Duration,
+    programs: Vec<PathBuf>,
     active: ActiveBuilds,
     last_use: SystemTime,
     unanswered: u32,
@@ -45,10 +46,17 @@ impl Watch {
             lock: folder.join(USE_LOCK),
             socket,
             timeout,
+            programs: Vec::new(),
             active,
             last_use: SystemTime::now(),
             unanswered: 0,
         }
+    }
+
+    /// The same watch of a daemon that needs these programs: it is of no more use when one is gone, by an update or with a
+    /// checkout, and stopped as soon as nobody uses it. The next build starts one that works.
+    pub fn needing(self, programs: Vec<PathBuf>) -> Self {
+        Self { programs, ..self }
     }
 
     /// Orders the stop once the daemon is idle, and ends.
@@ -81,7 +89,8 @@ impl Watch {
         let unused = SystemTime::now()
             .duration_since(self.last_use)
             .unwrap_or_default();
-        if unused < self.timeout || self.is_building().await {
+        let is_whole = || self.programs.iter().all(|path| path.try_exists().unwrap_or(true));
+        if (unused < self.timeout && is_whole()) || self.is_building().await {
             return None;
         }
         Some(lock)
@@ -127,6 +136,21 @@ mod tests {
         let mut watch = watch(dir.path(), ActiveBuilds::leases_only());
         let held = watch.look().await.unwrap();
         assert!(locks::is_held(held.path()));
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_misses_a_program_need_not_be_idle_for_long() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("runc");
+        std::fs::write(&program, "").unwrap();
+        let mut watch = watch(dir.path(), ActiveBuilds::leases_only()).needing(vec![program.clone()]);
+        watch.last_use = SystemTime::now();
+        assert!(watch.look().await.is_none());
+        std::fs::remove_file(&program).unwrap();
+        let lease = locks::try_acquire(&watch.lock, LockMode::Shared).unwrap();
+        assert!(watch.look().await.is_none(), "somebody uses it");
+        drop(lease);
+        assert!(watch.look().await.is_some());
     }
 
     #[tokio::test]

@@ -173,10 +173,9 @@ async fn begin(
         orders: order.clone(),
     };
     tokio::spawn(control::serve(listener, view, answers.clone()));
-    if let Some(timeout) = launch.idle() {
-        let watch = Watch::new(folder, launch.socket.clone(), timeout, active);
-        tokio::spawn(watch.run(order));
-    }
+    let timeout = launch.idle().unwrap_or(Duration::MAX);
+    let watch = Watch::new(folder, launch.socket.clone(), timeout, active);
+    tokio::spawn(watch.needing(launch.programs.clone()).run(order));
     Ok(Keeping {
         folder: folder.to_owned(),
         record,
