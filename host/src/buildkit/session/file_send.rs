@@ -14,8 +14,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
+use super::chain_text;
 use super::failure::Failures;
-use super::fsutil::receive::{Leftovers, OUTSTANDING, receive_tree};
+use super::fsutil::receive::{Leftovers, OUTSTANDING, ReceiveError, receive_tree};
 use crate::buildkit::spec::{ExportTarget, StandardOutput};
 
 /// Pieces of up to 3 MiB waiting for the disk.
@@ -112,11 +113,20 @@ fn receive_folder(
         let transport = reader.await.ok().flatten();
         match end.await {
             Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(Err(transport.unwrap_or_else(|| failures.export(&error)))),
+            Ok(Err(error)) => Some(Err(told(&failures, &error, transport))),
             Err(_) => Some(Err(Status::internal("writing the export ended without a result"))),
         }
     });
     Box::pin(requests.chain(last.filter_map(std::future::ready)))
+}
+
+/// Only what could not be written is a failure of ours. A stream that ends early is the daemon's doing, which has a reason
+/// of its own: another exporter failed, or the build was cancelled.
+fn told(failures: &Failures, error: &ReceiveError, transport: Option<Status>) -> Status {
+    match error {
+        ReceiveError::Tree(_) => failures.export(error),
+        _ => transport.unwrap_or_else(|| Status::unknown(chain_text(error))),
+    }
 }
 
 /// Gives the failure of the transport, if it failed.
@@ -336,6 +346,14 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn a_stream_that_the_daemon_ended_early_is_no_failure_of_ours() {
+        let failures = Failures::default();
+        let status = told(&failures, &ReceiveError::Interrupted, None);
+        assert_eq!(status.message(), "the stream ended early");
+        assert_eq!(failures.behind("push access denied"), None);
     }
 
     #[test]
