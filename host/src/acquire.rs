@@ -8,8 +8,6 @@ use std::future::Future;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::buildkit::client::Client;
-use crate::buildkit::error::RpcError;
-use crate::buildkit::worker::Worker;
 use crate::connect::backoff::Backoff;
 use crate::connect::channel::HELPER_GRACE;
 use crate::connect::error::ConnectError;
@@ -61,8 +59,6 @@ pub struct Daemon {
     pub instance: String,
     /// The connection.
     pub client: Client,
-    /// What it builds with.
-    pub workers: Vec<Worker>,
     opened: SystemTime,
 }
 
@@ -91,13 +87,6 @@ pub enum AcquireError {
         /// Name of the node.
         node: String,
     },
-    /// The daemon answered, but its workers could not be listed.
-    #[error("listing workers")]
-    Workers {
-        /// Why.
-        #[source]
-        source: RpcError,
-    },
     /// It took too long.
     #[error("Node `{node}` was not usable within {} s", after.as_secs())]
     TimedOut {
@@ -121,7 +110,7 @@ impl AcquireError {
             Self::Driver(error) | Self::Boot(error) => error.hint.clone(),
             Self::Connect { source, .. } => source.hint().map(str::to_owned),
             Self::TimedOut { last, .. } => last.as_ref().and_then(|last| last.hint()),
-            Self::NoInstance { .. } | Self::Workers { .. } | Self::Cancelled => None,
+            Self::NoInstance { .. } | Self::Cancelled => None,
         }
     }
 
@@ -154,7 +143,6 @@ impl AcquireError {
             }
             Self::Connect { source, .. } => source.is_transient(),
             Self::NoInstance { .. } => true,
-            Self::Workers { source } => matches!(source, RpcError::Lost { .. }),
             Self::Boot(_) | Self::TimedOut { .. } | Self::Cancelled => false,
         }
     }
@@ -219,7 +207,6 @@ pub async fn acquire(node: Box<dyn Node>, name: &str, wanted: &Wanted) -> Result
 struct Found {
     instance: String,
     client: Client,
-    workers: Vec<Worker>,
     opened: SystemTime,
 }
 
@@ -230,7 +217,6 @@ impl Found {
             name: name.to_owned(),
             instance: self.instance,
             client: self.client,
-            workers: self.workers,
             opened: self.opened,
         }
     }
@@ -247,14 +233,9 @@ async fn attempt(node: &dyn Node, name: &str, wanted: &Wanted) -> Result<Found, 
             node: name.to_owned(),
             source,
         })?;
-    let workers = client
-        .workers()
-        .await
-        .map_err(|source| AcquireError::Workers { source })?;
     Ok(Found {
         instance,
         client,
-        workers,
         opened,
     })
 }
@@ -335,7 +316,8 @@ const GRACE: Duration = Duration::from_secs(2);
 impl Daemon {
     /// The workers as drivers are told of them.
     pub fn worker_facts(&self) -> Vec<WorkerFacts> {
-        self.workers
+        self.client
+            .workers()
             .iter()
             .map(|worker| WorkerFacts {
                 id: worker.id.clone(),

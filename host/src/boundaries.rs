@@ -95,7 +95,8 @@ fn has_word(line: &str, word: &str) -> bool {
     line.match_indices(word).any(|(at, _)| {
         let before = line[..at].chars().next_back();
         let after = line[at + word.len()..].chars().next();
-        !before.is_some_and(is_name) && (!word.ends_with(is_name) || !after.is_some_and(is_name))
+        let continues = word.ends_with(is_name) && after.is_some_and(is_name);
+        !(continues || before.is_some_and(is_name))
     })
 }
 

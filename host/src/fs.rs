@@ -112,7 +112,10 @@ pub fn write_atomic(path: &Path, staging: &Path, data: &[u8], mode: u32) -> Resu
         .permissions(Permissions::from_mode(mode))
         .tempfile_in(staging)
         .map_err(FileError::io("create a temporary file in", staging))?;
-    file.write_all(data).map_err(FileError::io("write", path))?;
+    // Not the temporary file's own writer: its errors name a path that nobody knows.
+    file.as_file_mut()
+        .write_all(data)
+        .map_err(FileError::io("write", path))?;
     file.as_file().sync_all().map_err(FileError::io("write", path))?;
     file.as_file()
         .set_permissions(Permissions::from_mode(mode))

@@ -157,6 +157,15 @@ fn completion_knows_commands_flags_and_builders() {
     assert!(complete(&["inspect", ""]).starts_with("CI\tremote\ndefault\tdocker context\n"));
     assert!(complete(&["--builder", "C"]).starts_with("CI\tremote\n"));
     assert_eq!(complete(&["completion", "z"]), "zsh\n:4\n");
+    assert_eq!(complete(&["build", "--progress", "r"]), "rawjson\n:4\n");
+    // As one word, and as the three that bash makes of it.
+    assert!(complete(&["ls", "--builder=C"]).starts_with("--builder=CI\tremote\n"));
+    assert!(complete(&["ls", "--builder", "=", "C"]).starts_with("CI\tremote\n"));
+    assert!(complete(&["ls", "--builder", "="]).starts_with("CI\tremote\n"));
+    assert_eq!(
+        complete(&["--builder=CI", "insp"]),
+        "inspect\tShow everything about a builder\n:4\n"
+    );
     assert_eq!(complete(&["create", ""]), ":0\n");
     for shell in ["bash", "zsh", "fish", "powershell"] {
         assert!(shown(&["completion", shell]).contains("__complete"), "{shell}");
@@ -168,10 +177,17 @@ fn bash_can_load_its_script() {
     let script = run(&Sealed::new(), &["completion", "bash"]).stdout;
     let script = String::from_utf8(script).unwrap();
     let program = env!("CARGO_BIN_EXE_bkhost");
-    let check =
-        format!("{script}\nCOMP_WORDS=({program} insp)\nCOMP_CWORD=1\n_bkhost\necho \"${{COMPREPLY[@]}}\"");
-    let output = Command::new("bash").args(["-c", &check]).output().unwrap();
-    assert_eq!(String::from_utf8(output.stdout).unwrap(), "inspect\n");
+    let offered = |words: &str, index: usize| {
+        let check = format!(
+            "{script}\nCOMP_WORDS=({program} {words})\nCOMP_CWORD={index}\n_bkhost\nprintf '%s|' \"${{COMPREPLY[@]}}\""
+        );
+        let output = Command::new("bash").args(["-c", &check]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(offered("insp", 1), "inspect|");
+    // Nothing of ours: readline's files.
+    assert_eq!(offered("build ''", 2), "|");
+    assert!(script.contains("complete -o default"), "{script}");
 }
 
 #[test]

@@ -66,6 +66,7 @@ fn info(name: &str) -> Option<DriverInfo> {
         options,
         endpoint,
         optional: vec![],
+        extra: BTreeMap::new(),
     })
 }
 

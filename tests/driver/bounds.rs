@@ -238,3 +238,42 @@ async fn all_details_together_are_bounded() {
     assert!(bytes < 140_000, "{bytes} bytes");
     assert!(error.details[0].1.starts_with("000"));
 }
+
+/// All of them at once on one thread beside one that behaves: it is served, and the host stays small.
+#[tokio::test(flavor = "current_thread")]
+async fn bad_guests_do_not_hold_up_a_good_one() {
+    const BAD: [&str; 6] = [
+        "loop",
+        "allocate",
+        "panic",
+        "long-error",
+        "endless-log",
+        "many-handles",
+    ];
+    let good = misbehaving("").await;
+    good.status().await.unwrap();
+    let before = resident();
+    let bad = futures::future::join_all(BAD.map(status_error));
+    tokio::pin!(bad);
+    let mut slowest = std::time::Duration::ZERO;
+    let mut looks = 0;
+    loop {
+        let began = std::time::Instant::now();
+        tokio::select! {
+            biased;
+            ended = &mut bad => {
+                assert_eq!(ended.len(), BAD.len());
+                break;
+            }
+            status = good.status() => assert_eq!(status.unwrap().state, State::Running),
+        }
+        slowest = slowest.max(began.elapsed());
+        looks += 1;
+        tokio::task::yield_now().await;
+    }
+    // Two of them compute for five seconds each.
+    assert!(looks > 20, "{looks} looks, the slowest in {slowest:?}");
+    assert!(slowest.as_secs() < 3, "{slowest:?}");
+    let growth = resident().saturating_sub(before);
+    assert!(growth < 300, "grew by {growth} MiB");
+}

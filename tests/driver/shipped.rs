@@ -65,6 +65,10 @@ async fn shipped_drivers_describe_themselves() {
     let remote = shipped("remote").info("remote").await.unwrap();
     assert_eq!(remote.endpoint.variable.as_deref(), Some("BUILDKIT_HOST"));
     assert_eq!(remote.optional, ["diagnose"]);
+    assert_eq!(
+        (remote.extra["files"].as_str(), remote.makes_builders()),
+        ("false", true)
+    );
     assert!(remote.options.iter().any(|option| option.name == "servername"));
     let process = shipped("process").info("process").await.unwrap();
     assert_eq!(

@@ -23,7 +23,7 @@ async fn a_killed_daemon_ends_the_build_and_later_calls_at_once() {
         panic!("{error:?}");
     };
     assert!(["eof", "reset"].contains(&how.word()), "{how:?}");
-    let later = client.workers().await.unwrap_err();
+    let later = client.version().await.unwrap_err();
     assert!(matches!(later, RpcError::Lost { how: again, .. } if again == how));
 }
 

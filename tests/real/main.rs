@@ -35,6 +35,7 @@ mod remote;
 mod shown;
 mod solve;
 mod two_nodes;
+mod unwritable;
 
 #[path = "../cli/scripted.rs"]
 mod scripted;

@@ -241,3 +241,15 @@ fn a_reader_that_goes_away_stops_nothing() {
     assert_eq!(remote.context.read("code"), "0\n");
     assert!(remote.context.work().join("out/bin/busybox").exists());
 }
+
+#[test]
+fn warnings_are_summed_up_and_without_colours_when_none_are_wanted() {
+    let remote = Remote::new();
+    let folder = with_base(&remote.context, "source", "MAINTAINER nobody\n");
+    let coloured = remote.build(&folder).run().succeeds();
+    coloured
+        .says("\u{1b}[33m1 warning found")
+        .says(" - MaintainerDeprecated: ");
+    let plain = remote.build(&folder).env("NO_COLOR", "1").run().succeeds();
+    plain.says("\n 1 warning found").says_no("\u{1b}[");
+}

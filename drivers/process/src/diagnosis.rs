@@ -56,12 +56,20 @@ const CHILD_SIGNALS: [(&str, &str, &str); 6] = [
 ];
 
 /// How it ended: `stopped for being idle`, `was killed by SIGKILL`, `exited with code 1`.
-pub fn end_words(end: &End) -> String {
+fn end_words(end: &End) -> String {
     match end.reason() {
         "idle" => "stopped for being idle".to_owned(),
         "stopped" => "was stopped".to_owned(),
         "keeper-lost" => "ended with its keeper, which was killed".to_owned(),
         _ => end.words(),
+    }
+}
+
+/// The same, also for a daemon below rootlesskit.
+pub fn words_of(daemon: &Daemon, end: &End) -> String {
+    match child_signal(end, &daemon.log_tail(LINES)) {
+        Some((_, name)) => format!("was killed by {name}"),
+        None => end_words(end),
     }
 }
 
@@ -152,11 +160,7 @@ pub fn finding(daemon: Option<Daemon>, loss: &Loss) -> Result<Finding> {
 
 fn ended(daemon: &Daemon, end: &End) -> Finding {
     let child = child_signal(end, &daemon.log_tail(LINES));
-    let words = match child {
-        Some((_, name)) => format!("was killed by {name}"),
-        None => end_words(end),
-    };
-    let message = format!("`buildkitd` (pid {}) {words}", daemon.pid());
+    let message = format!("`buildkitd` (pid {}) {}", daemon.pid(), words_of(daemon, end));
     let signal_name = child.map(|(_, name)| name).or(end.fact("signal-name"));
     let signalled = signal_name.is_some() || end.fact("signal").is_some();
     let finding = match end.reason() {

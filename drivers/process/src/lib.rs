@@ -101,7 +101,7 @@ impl Driver for Process {
             return Ok(Status::new(State::Inactive));
         };
         if !daemon.is_running() {
-            let words = daemon.end().map(|end| diagnosis::end_words(&end));
+            let words = daemon.end().map(|end| diagnosis::words_of(&daemon, &end));
             return Ok(Status::new(State::Stopped).with_detail(words.unwrap_or_default()));
         }
         let status = match Connection::open_unix(&daemon.socket(), GLANCE) {

@@ -432,6 +432,7 @@ fn a_signal_to_the_daemon_below_rootlesskit_is_told() {
     );
     let name = ("signal-name".to_owned(), "SIGKILL".to_owned());
     assert!(finding.details.contains(&name));
+    assert_eq!(open(&host).status().unwrap().detail, "was killed by SIGKILL");
 }
 
 #[test]

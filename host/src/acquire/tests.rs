@@ -26,6 +26,7 @@ enum Boot {
 struct Calls {
     boots: AtomicUsize,
     dials: Mutex<Vec<String>>,
+    losses: Mutex<Vec<Loss>>,
 }
 
 fn failing(kind: DriverErrorKind) -> (Scripted, Arc<Calls>) {
@@ -110,7 +111,8 @@ impl Node for Scripted {
         Ok(())
     }
 
-    async fn diagnose(&self, _: Loss) -> DriverResult<Option<Finding>> {
+    async fn diagnose(&self, loss: Loss) -> DriverResult<Option<Finding>> {
+        self.calls.losses.lock().unwrap().push(loss);
         Ok(None)
     }
 
@@ -246,4 +248,30 @@ async fn a_boot_that_hangs_ends_after_the_deadline() {
         error.to_string().starts_with("Node `n` was not usable within "),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn a_driver_is_told_the_last_words_of_a_helper_program() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut program = crate::connect::helper_program::tests::helper(dir.path(), "echo cut off >&2; exit 255");
+    let last_words = program.last_words();
+    let _ = tokio::io::AsyncReadExt::read(&mut program, &mut [0; 8]).await;
+    let (pipe, server) = crate::connect::fake::serve(crate::buildkit::fake::Daemon::default().routes());
+    let client = Client::connect(pipe.with_last_words(Some(last_words)), None).await;
+    let (node, calls) = failing(DriverErrorKind::Other);
+    let daemon = Daemon {
+        node: Box::new(node),
+        name: "n".into(),
+        instance: "one".into(),
+        client: client.unwrap(),
+        opened: SystemTime::now(),
+    };
+    server.abort();
+    daemon.diagnose(&daemon.client.channel().loss().await).await;
+    let losses = calls.losses.lock().unwrap();
+    let told: Vec<_> = losses
+        .iter()
+        .map(|loss| (loss.how.as_str(), loss.exit_status, loss.stderr_tail.as_str()))
+        .collect();
+    assert_eq!(told, [("eof", Some(255), "cut off\n")]);
 }

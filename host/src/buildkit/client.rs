@@ -1,10 +1,11 @@
 //! One daemon: what it is, what it can do, what it runs, and solves on it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bkhost_proto::content::ReadContentRequest;
 use bkhost_proto::content::content_client::ContentClient;
-use bkhost_proto::control::{BuildHistoryEventType, BuildHistoryRequest, InfoRequest, ListWorkersRequest};
+use bkhost_proto::control::{BuildHistoryEventType, BuildHistoryRequest, InfoRequest};
 use bytes::{Bytes, BytesMut};
 use tonic::{Response, Status};
 
@@ -26,13 +27,15 @@ const CALL_LIMIT: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub struct Client {
     channel: Channel,
+    workers: Arc<[Worker]>,
 }
 
 impl Client {
     /// Takes `pipe` and proves with one call that a BuildKit daemon answers on it, before `deadline` or within 30 s.
     pub async fn connect(pipe: Pipe, deadline: Option<Instant>) -> Result<Self, ConnectError> {
-        let channel = Channel::connect(pipe, deadline).await?;
-        Ok(Self { channel })
+        let (channel, listed) = Channel::connect(pipe, deadline).await?;
+        let workers = listed.record.into_iter().map(Worker::from).collect();
+        Ok(Self { channel, workers })
     }
 
     /// The channel, to wait for its loss.
@@ -40,12 +43,9 @@ impl Client {
         &self.channel
     }
 
-    /// The daemon's workers.
-    pub async fn workers(&self) -> Result<Vec<Worker>, RpcError> {
-        let mut control = self.channel.control();
-        let request = ListWorkersRequest::default();
-        let response = self.call("ListWorkers", control.list_workers(request)).await?;
-        Ok(response.record.into_iter().map(Worker::from).collect())
+    /// The daemon's workers, as it listed them when it was connected to.
+    pub fn workers(&self) -> &[Worker] {
+        &self.workers
     }
 
     /// The daemon's version; `None` from a daemon before 0.11, which cannot tell.
@@ -174,7 +174,7 @@ mod tests {
         assert_eq!(client.version().await.unwrap(), None);
         assert_eq!(client.active_builds().await.unwrap(), None);
         assert_eq!(client.build_record("x").await.unwrap(), None);
-        assert_eq!(client.workers().await.unwrap(), []);
+        assert_eq!(client.workers(), []);
     }
 
     #[tokio::test]
@@ -183,7 +183,7 @@ mod tests {
         let client = Client::connect(pipe, None).await.unwrap();
         server.abort();
         let lost = client.channel().loss().await;
-        let error = client.workers().await.unwrap_err();
+        let error = client.version().await.unwrap_err();
         assert!(matches!(error, RpcError::Lost { how, .. } if how == lost));
     }
 }

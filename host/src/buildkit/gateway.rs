@@ -22,6 +22,8 @@ use crate::connect::channel::{Channel, MESSAGE_LIMIT};
 const BUILD_ID: &str = "buildkit-controlapi-buildid";
 /// Longest wait for the build to be known to the daemon, which itself waits 3 s for it.
 const PING_LIMIT: Duration = Duration::from_secs(15);
+/// How long a daemon may take to end the empty build that only asks.
+const PROBE_END_LIMIT: Duration = Duration::from_secs(10);
 
 /// What a daemon and its frontends can do. A capability counts when it is listed *and* enabled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -154,24 +156,32 @@ pub(super) fn frontend_attributes(spec: &SolveSpec) -> BTreeMap<String, String> 
     attributes
 }
 
-/// An empty build that only asks what can be done.
+/// An empty build that only asks what can be done. Its end is not waited for: the daemon takes longer for it than for the
+/// answer.
 pub(super) async fn probe(channel: &Channel) -> Result<Capabilities, Status> {
     let reference = random_id();
     let mut gateway = Gateway::new(channel, &reference)?;
     let mut control = channel.control();
-    let build = control.solve(control::SolveRequest {
-        r#ref: reference,
-        internal: true,
-        cache: Some(Default::default()),
-        ..Default::default()
+    let mut build = Box::pin(async move {
+        let request = control::SolveRequest {
+            r#ref: reference,
+            internal: true,
+            cache: Some(Default::default()),
+            ..Default::default()
+        };
+        control.solve(request).await
     });
-    let ask = async {
-        let pong = gateway.ping().await?;
-        gateway.give_back(Ok(WireResult::default())).await?;
-        Ok(Capabilities::of(pong))
+    let pong = tokio::select! {
+        pong = gateway.ping() => pong?,
+        ended = &mut build => {
+            return Err(ended.err().unwrap_or_else(|| Status::aborted("The build ended before it began")));
+        }
     };
-    let (answer, _) = tokio::try_join!(ask, build)?;
-    Ok(answer)
+    tokio::spawn(async move {
+        let end = async { tokio::join!(gateway.give_back(Ok(WireResult::default())), build) };
+        let _ = tokio::time::timeout(PROBE_END_LIMIT, end).await;
+    });
+    Ok(Capabilities::of(pong))
 }
 
 #[cfg(test)]

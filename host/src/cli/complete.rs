@@ -5,6 +5,7 @@ use clap::{Arg, Command};
 use super::settings::Context;
 use super::{args, print};
 use crate::error::Result;
+use crate::progress::mode::Mode;
 
 /// Arguments of `__complete`.
 #[derive(Debug, clap::Args)]
@@ -18,6 +19,8 @@ pub struct Args {
 const FILES: &str = ":0";
 /// No files.
 const NO_FILES: &str = ":4";
+/// What may stand between a flag and its value.
+const EQUALS: &str = "=";
 /// Commands whose arguments are builders.
 const TAKES_BUILDERS: &[&str] = &["inspect", "rm", "stop", "use", "logs"];
 
@@ -42,22 +45,18 @@ pub fn run(context: &Context<'_>, args: &Args) -> Result<()> {
 }
 
 fn candidates(context: &Context<'_>, words: &[String]) -> (Vec<Candidate>, &'static str) {
-    let (typed, before) = words
+    let split: Vec<&str> = words.iter().flat_map(|word| separated(word)).collect();
+    let (typed, before) = split
         .split_last()
-        .map_or(("", &[][..]), |(last, before)| (last.as_str(), before));
+        .map_or(("", &[][..]), |(last, before)| (*last, before));
     let root = args::command();
-    let mut command = &root;
-    let mut waiting: Option<&Arg> = None;
-    for word in before {
-        if waiting.take().is_some() {
-            continue;
-        }
-        if let Some(name) = word.strip_prefix("--") {
-            waiting = flag(&root, command, name).filter(|arg| takes_value(arg));
-        } else if !word.starts_with('-') {
-            command = command.find_subcommand(word).unwrap_or(command);
-        }
-    }
+    let (command, waiting) = place(&root, before);
+    // Behind the sign nothing is typed yet.
+    let typed = if typed == EQUALS && waiting.is_some() {
+        ""
+    } else {
+        typed
+    };
     let (mut list, directive) = match waiting {
         Some(arg) => values(context, arg),
         None if typed.starts_with('-') => (flags(&root, command), NO_FILES),
@@ -65,7 +64,41 @@ fn candidates(context: &Context<'_>, words: &[String]) -> (Vec<Candidate>, &'sta
         None => positionals(context, command),
     };
     list.retain(|(name, _)| name.starts_with(typed));
+    let whole = words.last().map_or("", String::as_str);
+    if let [flag, EQUALS, _] = separated(whole)[..] {
+        // The shell replaces the whole word.
+        list.iter_mut()
+            .for_each(|(name, _)| name.insert_str(0, &format!("{flag}{EQUALS}")));
+    }
     (list, directive)
+}
+
+/// The command that the words `before` lead to, and the flag among them that still wants its value.
+fn place<'a>(root: &'a Command, before: &[&str]) -> (&'a Command, Option<&'a Arg>) {
+    let mut command = root;
+    let mut waiting: Option<&Arg> = None;
+    for word in before {
+        if *word == EQUALS && waiting.is_some() {
+            continue;
+        }
+        if waiting.take().is_some() {
+            continue;
+        }
+        if let Some(name) = word.strip_prefix("--") {
+            waiting = flag(root, command, name).filter(|arg| takes_value(arg));
+        } else if !word.starts_with('-') {
+            command = command.find_subcommand(word).unwrap_or(command);
+        }
+    }
+    (command, waiting)
+}
+
+/// `--flag=value` as the three words that bash makes of it; other words as they are.
+fn separated(word: &str) -> Vec<&str> {
+    match word.split_once('=') {
+        Some((flag, value)) if flag.starts_with("--") => vec![flag, EQUALS, value],
+        _ => vec![word],
+    }
 }
 
 fn flag<'a>(root: &'a Command, command: &'a Command, name: &str) -> Option<&'a Arg> {
@@ -81,6 +114,7 @@ fn values(context: &Context<'_>, arg: &Arg) -> (Vec<Candidate>, &'static str) {
     match arg.get_long() {
         Some("builder" | "name") => (builders(context), NO_FILES),
         Some("driver") => (drivers(context), NO_FILES),
+        Some("progress") => (progress_modes(), NO_FILES),
         _ => {
             let possible = arg.get_possible_values();
             let known: Vec<Candidate> = possible
@@ -148,6 +182,18 @@ fn builders(context: &Context<'_>) -> Vec<Candidate> {
     list.extend(contexts.map(|found| (found.name, "docker context".to_owned())));
     list.extend(super::builders::local(context).map(|local| (local.record.name, local.record.driver)));
     list
+}
+
+fn progress_modes() -> Vec<Candidate> {
+    let modes = [
+        Mode::Auto,
+        Mode::None,
+        Mode::Plain,
+        Mode::Quiet,
+        Mode::RawJson,
+        Mode::Tty,
+    ];
+    modes.map(|mode| (mode.to_string(), String::new())).into()
 }
 
 fn drivers(context: &Context<'_>) -> Vec<Candidate> {

@@ -1,4 +1,4 @@
-//! The progress display of a command that boots, stops or reaches daemons without building.
+//! The running progress display of a command, and what of the environment shapes it.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -12,7 +12,7 @@ use crate::progress::mux::Mux;
 use crate::progress::{self, Mode, Settings, Summary};
 use crate::ui::Ui;
 
-/// A running display. Lanes that were handed out must be dropped before it can end.
+/// A running display. Every sink that was handed out must be dropped before it can end.
 pub struct Display {
     sink: Sink,
     lanes: Mutex<Lanes>,
@@ -58,7 +58,13 @@ impl Display {
     pub fn begin(ui: &Ui, settings: Settings, description: Option<String>, label: &str) -> Self {
         let (sink, updates) = Sink::channel();
         let (ui, label) = (ui.clone(), label.to_owned());
-        let task = async move { progress::drive(&settings, &ui, description, &label, updates).await };
+        // Before the task runs: what is said meanwhile must not come before the first line of the display.
+        let hold = (!settings.mode.is_silent()).then(|| ui.hold());
+        let task = async move {
+            let summary = progress::drive(&settings, &ui, description, &label, updates).await;
+            drop(hold);
+            summary
+        };
         Self {
             sink,
             lanes: Mutex::default(),
@@ -66,7 +72,12 @@ impl Display {
         }
     }
 
-    /// Where steps are sent; `prefix` goes before their names.
+    /// Where updates are sent as they are to be shown.
+    pub fn sink(&self) -> Sink {
+        self.sink.clone()
+    }
+
+    /// Where the steps of one node are sent; `prefix` goes before their names.
     pub fn lane(&self, prefix: Option<&str>) -> Sink {
         let (sink, updates) = Sink::channel();
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -82,7 +93,7 @@ impl Display {
         let lanes = self.lanes.into_inner().unwrap_or_else(PoisonError::into_inner);
         drop(self.sink);
         for task in lanes.tasks {
-            // A panic of the display is no reason to fail the command.
+            // A display that broke must not hide how the command ended.
             let _ = task.await;
         }
         self.task.await.unwrap_or_default()

@@ -276,9 +276,13 @@ async fn ask_daemon(
         hint: error.hint().map(str::to_owned),
         ..Trouble::new(format!("listing workers: {error}"))
     })?;
-    let (workers, version) = tokio::join!(client.workers(), client.version());
-    report.workers = workers.map_err(|error| Trouble::new(format!("listing workers: {}", chain(&error))))?;
-    let told = version.ok().flatten().map(|version| version.version);
+    report.workers = client.workers().to_vec();
+    let told = client
+        .version()
+        .await
+        .ok()
+        .flatten()
+        .map(|version| version.version);
     // Every question to a driver costs a guest: this one is for old daemons, and for who wants to see all.
     if told.is_none() || context.debug {
         report.abilities = node.abilities(report.workers.iter().map(facts).collect()).await?;

@@ -9,9 +9,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bkhost_proto::control::InfoRequest;
-use bkhost_proto::control::ListWorkersRequest;
 use bkhost_proto::control::control_client::ControlClient;
+use bkhost_proto::control::{InfoRequest, ListWorkersRequest, ListWorkersResponse};
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Request, Response, Uri, header};
 use hyper::client::conn::http2;
@@ -54,14 +53,18 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// Takes `pipe` and proves with one call that a BuildKit daemon answers on it.
-    pub async fn connect(pipe: Pipe, deadline: Option<std::time::Instant>) -> Result<Self, ConnectError> {
+    /// Takes `pipe` and proves with one call that a BuildKit daemon answers on it. The call is one that all daemons know
+    /// and whose answer nearly everybody needs: the daemon's workers.
+    pub async fn connect(
+        pipe: Pipe,
+        deadline: Option<std::time::Instant>,
+    ) -> Result<(Self, ListWorkersResponse), ConnectError> {
         let start = Instant::now();
         let deadline = deadline.map_or(start + FIRST_ANSWER_LIMIT, Instant::from_std);
         let proven = async {
             let channel = Self::open(pipe).await?;
-            channel.prove().await?;
-            Ok(channel)
+            let workers = channel.prove().await?;
+            Ok((channel, workers))
         };
         match tokio::time::timeout_at(deadline, proven).await {
             Ok(outcome) => outcome,
@@ -115,18 +118,9 @@ impl Channel {
         Self::open(pipe).await.unwrap()
     }
 
-    /// Daemons before 0.11 know no `Info`, so a second call decides.
-    async fn prove(&self) -> Result<(), ConnectError> {
-        let mut control = self.control();
-        let answer = match control.info(InfoRequest {}).await {
-            Err(status) if status.code() == Code::Unimplemented => control
-                .list_workers(ListWorkersRequest::default())
-                .await
-                .map(|_| ()),
-            answer => answer.map(|_| ()),
-        };
-        match answer {
-            Ok(()) => Ok(()),
+    async fn prove(&self) -> Result<ListWorkersResponse, ConnectError> {
+        match self.control().list_workers(ListWorkersRequest::default()).await {
+            Ok(workers) => Ok(workers.into_inner()),
             Err(status) => Err(self.refusal(status).await),
         }
     }

@@ -461,4 +461,4 @@ impl AsyncWrite for HelperProgram {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

@@ -24,6 +24,15 @@ pub struct DriverInfo {
     pub endpoint: EndpointInfo,
     /// Optional interfaces that count: `diagnose`, `logs`, `scale`.
     pub optional: Vec<String>,
+    /// More, by the contract's documented keys.
+    pub extra: BTreeMap<String, String>,
+}
+
+impl DriverInfo {
+    /// Whether builders can be made with it; a driver that serves engines which are there anyway says no.
+    pub fn makes_builders(&self) -> bool {
+        self.extra.get("instances").is_none_or(|value| value != "false")
+    }
 }
 
 /// One driver option.
@@ -311,4 +320,23 @@ pub struct LogRequest {
     pub tail: Option<u64>,
     /// Longest wait for the first byte.
     pub timeout: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_driver_may_say_that_no_builder_is_made_with_it() {
+        let says = |value: Option<&str>| DriverInfo {
+            extra: value
+                .map(|value| ("instances".to_owned(), value.to_owned()))
+                .into_iter()
+                .collect(),
+            ..DriverInfo::default()
+        };
+        assert!(says(None).makes_builders());
+        assert!(says(Some("true")).makes_builders());
+        assert!(!says(Some("false")).makes_builders());
+    }
 }

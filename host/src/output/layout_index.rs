@@ -46,6 +46,15 @@ pub fn enter(folder: &Path, descriptor: &[u8], names: &str) -> Result<(), Layout
     let Some(held) = FileLock::try_acquire(&lock, LockMode::Exclusive)? else {
         return Err(LayoutIndexError::Locked(lock));
     };
+    let entered = enter_locked(folder, descriptor, names);
+    // While it is held: whoever opens it later gets a file of their own.
+    let removed = std::fs::remove_file(&lock).map_err(FileError::io("remove", &lock));
+    drop(held);
+    entered?;
+    Ok(removed?)
+}
+
+fn enter_locked(folder: &Path, descriptor: Map<String, Value>, names: &str) -> Result<(), LayoutIndexError> {
     let path = folder.join("index.json");
     let mut index = match read_if_exists(&path)? {
         Some(data) => parse(&path.display().to_string(), &data)?,
@@ -68,10 +77,7 @@ pub fn enter(folder: &Path, descriptor: &[u8], names: &str) -> Result<(), Layout
         PUBLIC_FILE,
     )?;
     write_beside(&path, Value::Object(index).to_string().as_bytes(), PUBLIC_FILE)?;
-    // While it is held: whoever opens it later gets a file of their own.
-    let removed = std::fs::remove_file(&lock).map_err(FileError::io("remove", &lock));
-    drop(held);
-    Ok(removed?)
+    Ok(())
 }
 
 fn parse(what: &str, data: &[u8]) -> Result<Map<String, Value>, LayoutIndexError> {
@@ -175,6 +181,7 @@ mod tests {
         let error = enter(dir.path(), &descriptor("sha256:a"), "").unwrap_err();
         assert!(error.to_string().contains("index.json"), "{error}");
         let lock = dir.path().join("index.json.lock");
+        assert!(!lock.exists());
         let _held = FileLock::acquire(&lock, LockMode::Exclusive).unwrap();
         let error = enter(dir.path(), &descriptor("sha256:a"), "").unwrap_err();
         assert_eq!(error.to_string(), format!("could not lock {}", lock.display()));

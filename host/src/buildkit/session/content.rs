@@ -293,7 +293,7 @@ fn status(failures: &Failures, error: &StoreError) -> Status {
         StoreError::OutOfRange { .. } => Code::OutOfRange,
         StoreError::Mismatch { .. } => Code::FailedPrecondition,
         StoreError::Locked(_) => Code::Unavailable,
-        StoreError::Io { .. } => return failures.status(Code::Unknown, error),
+        StoreError::Io { .. } => return failures.told(Code::Unknown, error),
     };
     Status::new(code, chain_text(error))
 }

@@ -26,6 +26,15 @@ pub struct SessionFailure {
     pub hint: Option<String>,
 }
 
+impl SessionFailure {
+    fn of(error: &(dyn Error + 'static)) -> Self {
+        Self {
+            message: chain_text(error),
+            hint: hint(error),
+        }
+    }
+}
+
 /// The failures of one session. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Failures(Arc<Mutex<Kept>>);
@@ -33,23 +42,31 @@ pub(super) struct Failures(Arc<Mutex<Kept>>);
 #[derive(Debug, Default)]
 struct Kept {
     failures: Vec<SessionFailure>,
+    /// The first failure of an export. The daemon often has no words for it but `EOF`; it ends the build in any case.
+    export: Option<SessionFailure>,
     /// Why the session ended before it was to be closed.
     end: Option<String>,
 }
 
 impl Failures {
-    /// Keeps `error` and gives it the form in which the daemon is told of it.
-    pub(super) fn status(&self, code: Code, error: &(dyn Error + 'static)) -> Status {
-        let message = chain_text(error);
-        let failure = SessionFailure {
-            hint: hint(error),
-            message: message.clone(),
-        };
+    /// Keeps `error` and gives it the form in which the daemon is told of it. The daemon may do without what it asked
+    /// for.
+    pub(super) fn told(&self, code: Code, error: &(dyn Error + 'static)) -> Status {
+        let failure = SessionFailure::of(error);
+        let status = Status::new(code, failure.message.clone());
         let mut kept = self.lock();
         if kept.failures.len() < KEPT {
             kept.failures.push(failure);
         }
-        Status::new(code, message)
+        status
+    }
+
+    /// The same for the failure of an export, which the daemon cannot do without.
+    pub(super) fn export(&self, error: &(dyn Error + 'static)) -> Status {
+        let failure = SessionFailure::of(error);
+        let status = Status::unknown(failure.message.clone());
+        self.lock().export.get_or_insert(failure);
+        status
     }
 
     /// Keeps why the session ended too early; the first reason stays.
@@ -60,10 +77,8 @@ impl Failures {
     /// The failure of ours that made the daemon end the build with `message`, if it was one.
     pub(super) fn behind(&self, message: &str) -> Option<SessionFailure> {
         let kept = self.lock();
-        let told = kept
-            .failures
-            .iter()
-            .find(|failure| message.contains(&failure.message));
+        let in_its_words = |failure: &&SessionFailure| message.contains(&failure.message);
+        let told = kept.export.as_ref().or(kept.failures.iter().find(in_its_words));
         if told.is_some() {
             return told.cloned();
         }
@@ -126,12 +141,25 @@ mod tests {
     fn a_failure_is_found_behind_the_daemons_words_with_its_way_out() {
         let failures = Failures::default();
         let full = Failed(io::ErrorKind::StorageFull.into());
-        let status = failures.status(Code::Unknown, &full);
+        let status = failures.told(Code::Unknown, &full);
         let passed_on = format!("rpc error: code = Unknown desc = {}", status.message());
         let found = failures.behind(&passed_on).unwrap();
         assert_eq!(found.message, format!("failed to write /out/a: {}", full.0));
         assert!(found.hint.unwrap().contains("no space left"));
         assert_eq!(failures.behind("process did not complete: exit code: 3"), None);
+    }
+
+    #[test]
+    fn a_failed_export_is_the_cause_whatever_the_daemon_says() {
+        let failures = Failures::default();
+        failures.export(&Failed(io::ErrorKind::StorageFull.into()));
+        assert!(
+            failures
+                .behind("EOF")
+                .unwrap()
+                .message
+                .starts_with("failed to write /out/a: ")
+        );
     }
 
     #[test]
@@ -152,7 +180,7 @@ mod tests {
     fn the_number_of_failures_kept_is_bounded() {
         let failures = Failures::default();
         for _ in 0..2 * KEPT {
-            failures.status(Code::Unknown, &Failed(io::ErrorKind::Other.into()));
+            failures.told(Code::Unknown, &Failed(io::ErrorKind::Other.into()));
         }
         assert_eq!(failures.lock().failures.len(), KEPT);
     }

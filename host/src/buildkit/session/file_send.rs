@@ -12,10 +12,11 @@ use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataMap;
-use tonic::{Code, Request, Response, Status, Streaming, async_trait};
+use tonic::{Request, Response, Status, Streaming, async_trait};
 
+use super::chain_text;
 use super::failure::Failures;
-use super::fsutil::receive::{Leftovers, OUTSTANDING, receive_tree};
+use super::fsutil::receive::{Leftovers, OUTSTANDING, ReceiveError, receive_tree};
 use crate::buildkit::spec::{ExportTarget, StandardOutput};
 
 /// Pieces of up to 3 MiB waiting for the disk.
@@ -112,13 +113,20 @@ fn receive_folder(
         let transport = reader.await.ok().flatten();
         match end.await {
             Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(Err(
-                transport.unwrap_or_else(|| failures.status(Code::Unknown, &error))
-            )),
+            Ok(Err(error)) => Some(Err(told(&failures, &error, transport))),
             Err(_) => Some(Err(Status::internal("writing the export ended without a result"))),
         }
     });
     Box::pin(requests.chain(last.filter_map(std::future::ready)))
+}
+
+/// Only what could not be written is a failure of ours. A stream that ends early is the daemon's doing, which has a reason
+/// of its own: another exporter failed, or the build was cancelled.
+fn told(failures: &Failures, error: &ReceiveError, transport: Option<Status>) -> Status {
+    match error {
+        ReceiveError::Tree(_) => failures.export(error),
+        _ => transport.unwrap_or_else(|| Status::unknown(chain_text(error))),
+    }
 }
 
 /// Gives the failure of the transport, if it failed.
@@ -171,7 +179,7 @@ async fn receive_bytes(
     let written = writer
         .await
         .map_err(|error| Status::internal(error.to_string()))?;
-    written.map_err(|error| failures.status(Code::Unknown, &error))?;
+    written.map_err(|error| failures.export(&error))?;
     Ok(Response::new(Box::pin(futures::stream::empty())))
 }
 
@@ -207,13 +215,18 @@ enum Sink {
     /// A file under a temporary name beside its destination; it vanishes unless completed.
     Fresh(tempfile::NamedTempFile, PathBuf),
     /// Something that cannot be replaced: a device, a pipe, standard output.
-    Direct(Box<dyn Write + Send>),
+    Direct(Box<dyn Write + Send>, PathBuf),
 }
 
 impl Sink {
     fn open(output: &Output) -> io::Result<Self> {
         let path = match output {
-            Output::Standard(output) => return Ok(Self::Direct(Box::new(output.clone()))),
+            Output::Standard(output) => {
+                return Ok(Self::Direct(
+                    Box::new(output.clone()),
+                    PathBuf::from("standard output"),
+                ));
+            }
             Output::File(path) => path,
         };
         if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
@@ -221,7 +234,7 @@ impl Sink {
                 .write(true)
                 .open(path)
                 .map_err(with_path(path))?;
-            return Ok(Self::Direct(Box::new(file)));
+            return Ok(Self::Direct(Box::new(file), path.clone()));
         }
         // A link stays a link: its target is replaced.
         let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
@@ -242,8 +255,9 @@ impl Sink {
 
     fn write(&mut self, data: &[u8]) -> io::Result<()> {
         match self {
-            Self::Fresh(file, path) => file.write_all(data).map_err(with_path(path)),
-            Self::Direct(writer) => writer.write_all(data),
+            // Not the temporary file's own writer: its errors name a path that nobody knows.
+            Self::Fresh(file, path) => file.as_file_mut().write_all(data).map_err(with_path(path)),
+            Self::Direct(writer, path) => writer.write_all(data).map_err(with_path(path)),
         }
     }
 
@@ -253,7 +267,7 @@ impl Sink {
                 .persist(&path)
                 .map(drop)
                 .map_err(|error| with_path(&path)(error.error)),
-            Self::Direct(mut writer) => writer.flush(),
+            Self::Direct(mut writer, path) => writer.flush().map_err(with_path(&path)),
         }
     }
 }
@@ -332,6 +346,14 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn a_stream_that_the_daemon_ended_early_is_no_failure_of_ours() {
+        let failures = Failures::default();
+        let status = told(&failures, &ReceiveError::Interrupted, None);
+        assert_eq!(status.message(), "the stream ended early");
+        assert_eq!(failures.behind("push access denied"), None);
     }
 
     #[test]

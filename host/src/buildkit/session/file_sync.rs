@@ -82,7 +82,7 @@ impl FileSync for LocalSources {
 /// Only what could not be read is a failure of ours; the others are the daemon's own words, or of its making.
 fn told(failures: &Failures, error: &TransferError) -> Status {
     match error {
-        TransferError::Walk(_) => failures.status(Code::Unknown, error),
+        TransferError::Walk(_) => failures.told(Code::Unknown, error),
         _ => Status::unknown(super::chain_text(error)),
     }
 }

@@ -74,7 +74,7 @@ impl Secrets {
             io::ErrorKind::PermissionDenied => Code::PermissionDenied,
             _ => Code::Unknown,
         };
-        self.failures.status(code, error)
+        self.failures.told(code, error)
     }
 }
 

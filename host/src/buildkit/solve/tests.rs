@@ -48,7 +48,7 @@ fn spec() -> SolveSpec {
 
 async fn connect(daemon: &Daemon) -> (Channel, tokio::task::AbortHandle) {
     let (pipe, server) = fake::serve(daemon.routes());
-    (Channel::connect(pipe, None).await.unwrap(), server)
+    (Channel::connect(pipe, None).await.unwrap().0, server)
 }
 
 async fn solve(daemon: &Daemon, spec: SolveSpec) -> Result<Solved, SolveError> {

@@ -18,10 +18,11 @@ use super::super::build::inputs::{self, Inputs, Wanted};
 use super::super::build::request::{BuildRequest, Surroundings, TypedBuild};
 use super::super::build::solve_spec::{self, NodeFacts};
 use super::super::build::value;
-use super::super::env_vars::Environment;
+use super::super::display::{self, Display};
+use super::super::env_vars::{Environment, NO_COLOR};
 use super::super::settings::{Choice, Context, resolve_builder};
 use super::super::status;
-use crate::acquire::Daemon;
+use crate::acquire::{AcquireError, Daemon};
 use crate::buildkit::spec::{ExportTarget, Exporter, RegistryCredentials, SolveSpec, Solved, StandardOutput};
 use crate::driver::node::{Cancel, Drivers, NodeConfig};
 use crate::error::{CommandError, Result};
@@ -29,7 +30,7 @@ use crate::git;
 use crate::output::{image_id, layout_index, metadata};
 use crate::platform::Platform;
 use crate::progress::event::{Sink, Warning};
-use crate::progress::{self, Mode, Settings, Summary};
+use crate::progress::{Mode, Summary};
 use crate::store::Store;
 use crate::ui::Ui;
 use daemons::{Found, Goal};
@@ -125,7 +126,7 @@ pub async fn run_on(ground: &Ground<'_>, builder: &ChosenBuilder, args: BuildArg
     if let Some(path) = typed.image_id_file() {
         image_id::remove(&path)?;
     }
-    let settings = display_settings(ground, &typed)?;
+    let settings = display::settings(ground.environment, ground.ui, typed.display.mode)?;
     // Readers of JSON, and those who asked for silence, are not told how the builder was found.
     if let Some(note) = builder
         .note
@@ -134,72 +135,24 @@ pub async fn run_on(ground: &Ground<'_>, builder: &ChosenBuilder, args: BuildArg
     {
         ground.ui.say(note);
     }
-    let display = Display::begin(ground.ui, &settings, builder);
+    let description = format!(
+        "building with {:?} instance using {} driver",
+        builder.name, builder.driver
+    );
+    let label = format!("{}:{}", builder.driver, builder.name);
+    let display = Display::begin(ground.ui, settings, Some(description), &label);
     let outcome = build(ground, builder, typed, display.sink()).await;
     let summary = display.end().await;
-    show_warnings(ground.ui, &summary);
+    show_warnings(ground, &summary);
     let built = outcome.map_err(|error| error.prefixed("failed to build"))?;
     conclude(ground.ui, &built, summary.warnings)
 }
 
-fn display_settings(ground: &Ground<'_>, typed: &TypedBuild) -> Result<Settings> {
-    let get = |name: &str| ground.environment.variables().get(name).cloned();
-    let environment = progress::Environment {
-        mode: get("BUILDKIT_PROGRESS"),
-        no_colour: get("NO_COLOR"),
-        colours: get("BUILDKIT_COLORS"),
-        log_lines: get("BUILDKIT_TTY_LOG_LINES"),
-        display_rate: get("TTY_DISPLAY_RATE"),
-        no_truncation: get("PROGRESS_NO_TRUNC"),
-    };
-    Settings::new(typed.display.mode, &environment, ground.ui.is_terminal())
-        .map_err(|error| CommandError::user(error.to_string()))
-}
-
-/// The running display of one build.
-struct Display {
-    sink: Sink,
-    task: tokio::task::JoinHandle<Summary>,
-}
-
-impl Display {
-    fn begin(ui: &Ui, settings: &Settings, builder: &ChosenBuilder) -> Self {
-        let (sink, updates) = Sink::channel();
-        let (ui, settings) = (ui.clone(), settings.clone());
-        let description = format!(
-            "building with {:?} instance using {} driver",
-            builder.name, builder.driver
-        );
-        let label = format!("{}:{}", builder.driver, builder.name);
-        // Before the task runs: what is said meanwhile must not come before the first line of the display.
-        let hold = (!settings.mode.is_silent()).then(|| ui.hold());
-        let task = async move {
-            let summary = progress::drive(&settings, &ui, Some(description), &label, updates).await;
-            drop(hold);
-            summary
-        };
-        Self {
-            sink,
-            task: tokio::spawn(task),
-        }
-    }
-
-    fn sink(&self) -> Sink {
-        self.sink.clone()
-    }
-
-    /// Waits until everything is shown; every other sink must be gone.
-    async fn end(self) -> Summary {
-        drop(self.sink);
-        // A display that broke must not hide how the build ended.
-        self.task.await.unwrap_or_default()
-    }
-}
-
-fn show_warnings(ui: &Ui, summary: &Summary) {
-    if let Some(text) = summary.warnings_text(ui.debug(), true) {
+fn show_warnings(ground: &Ground<'_>, summary: &Summary) {
+    let colour = ground.environment.get(NO_COLOR).is_none();
+    if let Some(text) = summary.warnings_text(ground.ui.debug(), colour) {
         // A terminal that has gone misses nothing.
-        let _ = ui.draw(text);
+        let _ = ground.ui.draw(text);
     }
 }
 
@@ -217,7 +170,7 @@ async fn build(ground: &Ground<'_>, builder: &ChosenBuilder, typed: TypedBuild, 
         terminal: ground.stdout_is_terminal,
     };
     let request = BuildRequest::resolve(typed, surroundings)?;
-    let inputs = load_inputs(&request)?;
+    let (request, inputs) = load_inputs(request, &ground.cancel).await?;
     let record = Record::new(ground, builder);
     record.stamp();
     warn_of_nothing(ground, builder, &request)?;
@@ -246,14 +199,23 @@ async fn build(ground: &Ground<'_>, builder: &ChosenBuilder, typed: TypedBuild, 
     Ok(Built { request, response })
 }
 
-fn load_inputs(request: &BuildRequest) -> Result<Inputs> {
-    let wanted = Wanted {
-        context: &request.context,
-        dockerfile: &request.dockerfile,
-        named: &request.named_contexts,
-        needs_dockerfile: request.syntax().is_none(),
-    };
-    Ok(inputs::load(wanted, &mut UnbufferedStdin)?)
+/// Standard input may be a terminal at which nobody types: reading it has a thread of its own and can be cancelled.
+async fn load_inputs(request: BuildRequest, cancel: &Cancel) -> Result<(BuildRequest, Inputs)> {
+    let reading = tokio::task::spawn_blocking(move || {
+        let wanted = Wanted {
+            context: &request.context,
+            dockerfile: &request.dockerfile,
+            named: &request.named_contexts,
+            needs_dockerfile: request.syntax().is_none(),
+        };
+        let inputs = inputs::load(wanted, &mut UnbufferedStdin);
+        inputs.map(|inputs| (request, inputs))
+    });
+    match cancel.run_until_cancelled(reading).await {
+        None => Err(failure::of_acquire(AcquireError::Cancelled)),
+        Some(Ok(loaded)) => Ok(loaded?),
+        Some(Err(error)) => Err(CommandError::internal("Reading the inputs broke off").with_source(error)),
+    }
 }
 
 /// Standard input without a buffer of ours: what is not read here is left for the upload of an archive.

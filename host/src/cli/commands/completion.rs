@@ -44,19 +44,19 @@ pub fn run(ui: &Ui, args: &Args) -> Result<()> {
 
 const BASH: &str = r#"# bash completion for bkhost
 _bkhost() {
-    local line candidates=() directive=":0" current="${COMP_WORDS[COMP_CWORD]}"
+    local line candidates=() directive=":0"
     while IFS= read -r line; do
         case "$line" in
             :*) directive="$line" ;;
             *) candidates+=("${line%%$'\t'*}") ;;
         esac
     done < <("${COMP_WORDS[0]}" __complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
-    COMPREPLY=($(compgen -W "${candidates[*]}" -- "$current"))
-    if [[ ${#COMPREPLY[@]} -eq 0 && "$directive" == ":0" ]]; then
-        COMPREPLY=($(compgen -f -- "$current"))
-    fi
+    # The program has left out what does not fit; `compgen -W` would run what a name holds.
+    COMPREPLY=("${candidates[@]}")
+    # Without candidates readline offers files, folders with their slash, unless the word cannot be one.
+    [[ "$directive" == ":0" ]] || compopt +o default 2>/dev/null
 }
-complete -F _bkhost bkhost
+complete -o default -F _bkhost bkhost
 "#;
 
 const ZSH: &str = r#"#compdef bkhost

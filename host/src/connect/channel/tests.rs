@@ -1,6 +1,5 @@
 use super::*;
 use crate::connect::fake;
-use bkhost_proto::control::ListWorkersResponse;
 use bkhost_proto::control::control_server::ControlServer;
 use bkhost_proto::worker::WorkerRecord;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -136,7 +135,7 @@ async fn a_helper_program_that_ends_has_its_own_words() {
 async fn a_lost_stream_is_never_dialled_again() {
     let daemon = Daemon::default();
     let (pipe, server) = fake::serve(daemon.routes());
-    let channel = Channel::connect(pipe, None).await.unwrap();
+    let (channel, _) = Channel::connect(pipe, None).await.unwrap();
     server.abort();
     let lost = channel.loss().await;
     assert_eq!(lost.word(), "eof");
@@ -164,7 +163,7 @@ async fn a_message_may_have_16_mib_and_a_longer_one_is_no_loss() {
     for (size, fits) in [(MESSAGE_LIMIT - 64, true), (MESSAGE_LIMIT, false)] {
         let server = ControlServer::new(workers_of(size)).max_encoding_message_size(usize::MAX);
         let (pipe, _server) = fake::serve(Routes::new(server));
-        let channel = Channel::connect(pipe, None).await.unwrap();
+        let channel = Channel::open_unproven(pipe).await;
         let answer = channel.control().list_workers(request()).await;
         assert_eq!(answer.is_ok(), fits);
         if let Err(status) = answer {

@@ -64,7 +64,7 @@ fn nothing_becomes_an_option_or_a_command() {
 }
 
 /// A helper that is `sh` with this script; `sh` also stands in for the program that makes the session.
-pub(in crate::connect) fn helper(dir: &Path, script: &str) -> HelperProgram {
+pub(crate) fn helper(dir: &Path, script: &str) -> HelperProgram {
     let session = dir.join("session");
     std::fs::write(&session, "#!/bin/sh\nshift 3\nexec \"$@\"\n").unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);

@@ -1,6 +1,6 @@
 //! Registry tokens, fetched from the realm that a registry names.
 
-use std::sync::Once;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use bkhost_proto::filesync::{FetchTokenRequest, FetchTokenResponse};
@@ -191,17 +191,21 @@ impl Answer {
     }
 }
 
+/// The client of this process: reading the system's certificates takes longer than most requests. As for other programs,
+/// proxies come from the environment and trust from the system (`SSL_CERT_FILE`, `SSL_CERT_DIR`); the certificates that
+/// a docker daemon keeps for its registries are the daemon's own.
 fn client() -> Result<Client, FetchError> {
-    static PROVIDER: Once = Once::new();
-    PROVIDER.call_once(|| {
-        // An error says that there is one already, which will do.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    });
+    static CLIENT: OnceLock<Client> = OnceLock::new();
+    if let Some(client) = CLIENT.get() {
+        return Ok(client.clone());
+    }
+    // An error says that there is one already, which will do.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Client::builder()
         .user_agent(CLIENT_ID)
         .timeout(FETCH_LIMIT)
         .build()?;
-    Ok(client)
+    Ok(CLIENT.get_or_init(|| client).clone())
 }
 
 #[cfg(test)]

@@ -249,6 +249,8 @@ impl Ingest {
 
     /// Checks size and digest, where they are known, and gives the blob its name. Returns the digest.
     pub async fn commit(mut self, total: i64, expected: &str) -> Result<String, StoreError> {
+        // Writes are handed to another thread: only a flush tells that one of them failed.
+        self.file.flush().await.map_err(failed("write", &self.path))?;
         self.file.sync_all().await.map_err(failed("write", &self.path))?;
         let mismatch = |what, wanted: String, got: String| Err(StoreError::Mismatch { what, wanted, got });
         if total > 0 && total != self.offset {
@@ -349,6 +351,21 @@ mod tests {
             Err(StoreError::NotFound(_))
         ));
         assert_eq!(std::fs::read_dir(dir.path().join("ingest")).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_leaves_no_blob() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Arc::new(Layout::new(dir.path().to_owned()));
+        let mut ingest = layout.begin("r").await.unwrap();
+        ingest.file = File::options().write(true).open("/dev/full").await.unwrap();
+        ingest.write(0, b"hello").await.unwrap();
+        let error = ingest.commit(5, HELLO).await.unwrap_err();
+        assert!(
+            matches!(&error, StoreError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull),
+            "{error:?}"
+        );
+        assert!(layout.metadata(HELLO).await.is_err());
     }
 
     #[tokio::test]

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use super::entry::is_regular;
 use super::walk::{Selection, walk};
+use crate::buildkit::session::chain_text;
 
 /// Bytes of one DATA packet. Upstream sends 32 KiB; larger pieces cost fewer wake-ups and stay far below the message
 /// limit of 16 MiB.
@@ -60,7 +61,8 @@ where
     tokio::spawn(async move {
         if let Err(error) = transfer(root, selection, incoming, &out).await {
             if let TransferError::Walk(error) = &error {
-                let _ = out.send(Ok(text_packet(PacketType::PacketErr, error))).await;
+                let text = chain_text(error);
+                let _ = out.send(Ok(text_packet(PacketType::PacketErr, &text))).await;
             }
             let _ = out.send(Err(error)).await;
         }

@@ -15,6 +15,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Timespec, Timest
 use rustix::io::Errno;
 
 use super::entry::{mode, unix_permissions};
+use crate::fs::FileError;
 
 /// A failure to write an entry.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,21 @@ pub struct TreeError {
     /// Why it failed.
     #[source]
     pub source: io::Error,
+}
+
+impl TreeError {
+    /// The folder, or one above it, could not be made.
+    fn of_folder(error: FileError) -> Self {
+        let (path, source) = match error {
+            FileError::Io { path, source, .. } => (path, source),
+            FileError::NotRegular { path, .. } => (path, io::ErrorKind::NotADirectory.into()),
+        };
+        Self {
+            action: "create",
+            path,
+            source,
+        }
+    }
 }
 
 type TreeResult<T> = Result<T, TreeError>;
@@ -69,11 +85,7 @@ impl Drop for Temporary {
 impl Tree {
     /// The tree below `path`, which is made with mode 0700 (with its parents) if it is missing.
     pub fn create(path: &Path) -> TreeResult<Self> {
-        crate::fs::create_dir_all(path, crate::fs::PRIVATE_DIR).map_err(|error| TreeError {
-            action: "create",
-            path: path.to_owned(),
-            source: io::Error::other(error),
-        })?;
+        crate::fs::create_dir_all(path, crate::fs::PRIVATE_DIR).map_err(TreeError::of_folder)?;
         let root = rustix::fs::open(path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .map_err(failed("open", path))?;
         Ok(Self {

@@ -118,7 +118,12 @@ fn facts(config: &NodeConfig) -> WorkerPlatforms {
 
 fn worker_platforms(daemon: &Daemon) -> Vec<Platform> {
     let mut list: Vec<Platform> = Vec::new();
-    for text in daemon.workers.iter().flat_map(|worker| &worker.platforms) {
+    for text in daemon
+        .client
+        .workers()
+        .iter()
+        .flat_map(|worker| &worker.platforms)
+    {
         if let Ok(platform) = text.parse()
             && !list.contains(&platform)
         {

@@ -54,12 +54,13 @@ impl Request {
             check_existing(&name, &node, args.append, &driver, &stored)?;
         }
         if !shared::is_storable(&driver) {
-            return Err(CommandError::user(format!(
-                "additional instances of driver {driver:?} cannot be created"
-            )));
+            return Err(not_made_with(&driver));
         }
         status::check_driver(context, &driver)?;
         let info = context.drivers.info(&driver).await?;
+        if !info.makes_builders() {
+            return Err(not_made_with(&driver));
+        }
         let options = driver_options(&args.driver_opts)?;
         let files = daemon_files(context, &args)?;
         let flags = daemon_flags(args.buildkitd_flags.as_deref())?;
@@ -78,6 +79,12 @@ impl Request {
             files,
         })
     }
+}
+
+fn not_made_with(driver: &str) -> CommandError {
+    CommandError::user(format!(
+        "additional instances of driver {driver:?} cannot be created"
+    ))
 }
 
 fn builder_name(context: &Context<'_>, args: &Args) -> Result<String> {

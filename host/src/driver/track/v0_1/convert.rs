@@ -27,6 +27,7 @@ pub(super) fn info(manifest: &Manifest, info: guest::DriverInfo) -> DriverInfo {
             variable: info.endpoint.variable.as_deref().map(line),
         },
         optional: info.optional.iter().take(LISTED).map(|text| line(text)).collect(),
+        extra: pairs(info.extra),
     }
 }
 
