@@ -1,4 +1,4 @@
-//! Ctrl-C: the first asks the work to end, the second ends it at once.
+//! Ctrl-C and its like: the first signal asks the work to end, the second ends it at once.
 
 use std::future::Future;
 use std::time::Duration;
@@ -23,34 +23,85 @@ pub enum Ended<T> {
 
 /// Runs `work`; after a signal it is cancelled, and dropped when it has not ended soon or at a second signal.
 pub async fn until_interrupted<T>(cancel: &Cancel, work: impl Future<Output = Result<T>>) -> Ended<T> {
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
+    let Ok(mut signals) = Signals::listen() else {
         return Ended::Orderly(work.await);
     };
     tokio::pin!(work);
     tokio::select! {
         done = &mut work => return Ended::Orderly(done),
-        () = either(&mut interrupt, &mut terminate) => cancel.cancel(),
+        () = signals.next() => cancel.cancel(),
     }
     tokio::select! {
         done = work => Ended::Orderly(match done {
             Ok(_) => Err(cancelled()),
             Err(error) => Err(error.with_exit_code(EXIT_CANCELLED)),
         }),
-        () = either(&mut interrupt, &mut terminate) => Ended::Abandoned,
+        () = signals.next() => Ended::Abandoned,
         () = tokio::time::sleep(GRACE) => Ended::Abandoned,
     }
 }
 
-async fn either(interrupt: &mut Signal, terminate: &mut Signal) {
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// The signals that ask a command to end.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    /// Comes when the terminal is closed. Absent when it is ignored: that is how `nohup` lets a command go on.
+    hangup: Option<Signal>,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let hangup = match ignores_hangup(&status) {
+            true => None,
+            false => Some(signal(SignalKind::hangup())?),
+        };
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup,
+        })
     }
+
+    async fn next(&mut self) {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = hangup => {}
+        }
+    }
+}
+
+/// Whether a process with this `/proc/PID/status` ignores SIGHUP, the first signal of the mask.
+fn ignores_hangup(status: &str) -> bool {
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & 1 == 1)
 }
 
 /// What interrupted work ends with.
 pub fn cancelled() -> CommandError {
     CommandError::new(ErrorKind::Cancelled, "Cancelled")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ignored_hangup_is_seen() {
+        assert!(ignores_hangup(
+            "Name:\tx\nSigIgn:\t0000000000001001\nSigCgt:\t0\n"
+        ));
+        assert!(!ignores_hangup("Name:\tx\nSigIgn:\t0000000000001000\n"));
+        assert!(!ignores_hangup(""));
+    }
 }
