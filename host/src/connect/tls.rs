@@ -11,8 +11,10 @@ use std::time::Duration;
 use rustls::client::ResolvesClientCert;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::sign::CertifiedKey;
-use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore, SignatureScheme};
+use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, InconsistentKeys, RootCertStore, SignatureScheme,
+};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -197,7 +199,7 @@ fn server_name(name: &str) -> Result<ServerName<'static>, TlsError> {
 fn config(files: &TlsFiles, asked: Arc<AtomicBool>) -> Result<ClientConfig, TlsError> {
     let roots = roots(&files.authority)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| unusable(&files.authority, error.to_string()))?
         .with_root_certificates(roots);
@@ -207,9 +209,11 @@ fn config(files: &TlsFiles, asked: Arc<AtomicBool>) -> Result<ClientConfig, TlsE
             let chain = certificates(certificate)?;
             let secret = PrivateKeyDer::from_pem_slice(&read(key)?)
                 .map_err(|_| unusable(key, "has no private key in PEM form"))?;
-            builder
-                .with_client_auth_cert(chain, secret)
-                .map_err(|error| unusable(key, identity_words(&error, certificate)))?
+            let secret = provider
+                .key_provider
+                .load_private_key(secret)
+                .map_err(|error| unusable(key, error.to_string()))?;
+            builder.with_client_cert_resolver(identity(chain, secret, key, certificate)?)
         }
     };
     let resolver = Noting {
@@ -220,15 +224,41 @@ fn config(files: &TlsFiles, asked: Arc<AtomicBool>) -> Result<ClientConfig, TlsE
     Ok(config)
 }
 
-fn identity_words(error: &rustls::Error, certificate: &OptionFile) -> String {
-    match error {
-        rustls::Error::InconsistentKeys(_) => format!(
-            "does not belong to the certificate `{}` of option `{}`",
-            certificate.path.display(),
-            certificate.option
-        ),
-        other => format!("cannot be used: {other}"),
+/// What the client proves itself by. The key must belong to the certificate; whether the certificate is good enough is
+/// for the server to judge, which may take what the parser here does not know.
+fn identity(
+    chain: Vec<CertificateDer<'static>>,
+    secret: Arc<dyn SigningKey>,
+    key: &OptionFile,
+    certificate: &OptionFile,
+) -> Result<Arc<SingleCertAndKey>, TlsError> {
+    let certified = CertifiedKey::new(chain, secret);
+    match certified.keys_match() {
+        Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => Err(unusable(
+            key,
+            format!(
+                "does not belong to the certificate `{}` of option `{}`",
+                certificate.path.display(),
+                certificate.option
+            ),
+        )),
+        Err(rustls::Error::InvalidCertificate(error)) if !is_version_one(&error) => Err(unusable(
+            certificate,
+            format!("has a certificate that cannot be used: {error}"),
+        )),
+        Ok(()) | Err(_) => Ok(Arc::new(SingleCertAndKey::from(certified))),
     }
+}
+
+/// Whether it is only for its age that a certificate cannot be read here.
+fn is_version_one(error: &CertificateError) -> bool {
+    let CertificateError::Other(other) = error else {
+        return false;
+    };
+    matches!(
+        other.0.downcast_ref(),
+        Some(webpki::Error::UnsupportedCertVersion)
+    )
 }
 
 fn roots(file: &OptionFile) -> Result<RootCertStore, TlsError> {

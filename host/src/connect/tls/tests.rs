@@ -206,6 +206,11 @@ fn version_one_is_explained() {
         unsupported,
     ))));
     assert!(why.contains("version 1"), "{why}");
+    // As a client's own certificate it is for the server to judge.
+    assert!(is_version_one(&CertificateError::Other(rustls::OtherError(
+        Arc::new(webpki::Error::UnsupportedCertVersion)
+    ))));
+    assert!(!is_version_one(&CertificateError::BadEncoding));
     assert!(hint.unwrap().contains("-extfile"));
 }
 
