@@ -6,6 +6,7 @@ pub(crate) mod log;
 pub(crate) mod pollables;
 pub(crate) mod processes;
 pub(crate) mod random;
+mod read_ahead;
 pub(crate) mod requests;
 pub(crate) mod state;
 pub(crate) mod steps;

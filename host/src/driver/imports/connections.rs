@@ -5,13 +5,14 @@ pub(crate) mod helpers;
 pub(crate) mod sockets;
 pub(crate) mod tls;
 
-use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use bytes::BytesMut;
+use tokio::io::AsyncWriteExt;
 use wasmtime::component::Resource;
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 
 use self::failures::stream_failure;
 pub use self::tls::TlsConfig;
+use super::read_ahead::{AHEAD, ReadAhead};
 use super::types::{Answer, Failure};
 use crate::connect::helper_program::LastWords;
 use crate::connect::pipe::Pipe;
@@ -20,9 +21,6 @@ use crate::driver::bindings::types::ErrorKind;
 use crate::driver::grants::endpoint::Helper;
 use crate::driver::limits::READ;
 use crate::driver::state::View;
-
-/// Bytes read ahead to find out whether a connection is readable.
-const AHEAD: usize = 16 << 10;
 
 /// An open connection while a guest owns it.
 pub struct Connection {
@@ -33,9 +31,7 @@ pub struct Connection {
     host: Option<String>,
     authority: Option<String>,
     /// Bytes to be read before anything else: put back, or read ahead.
-    ahead: BytesMut,
-    /// The end, or a failure that the next read reports.
-    ended: Option<std::io::Result<()>>,
+    ahead: ReadAhead,
     last_words: Option<LastWords>,
 }
 
@@ -47,8 +43,7 @@ impl Connection {
             peer: peer.into(),
             host: None,
             authority: None,
-            ahead: BytesMut::new(),
-            ended: None,
+            ahead: ReadAhead::default(),
             last_words: None,
         }
     }
@@ -72,37 +67,20 @@ impl Connection {
 
     /// The native stream with everything the guest set or put back.
     pub fn into_pipe(self) -> Pipe {
-        let pipe = match self.ahead.is_empty() {
+        let pipe = match self.ahead.bytes.is_empty() {
             true => self.pipe,
-            false => Pipe::new(self.pipe).with_ahead(self.ahead.freeze()),
+            false => Pipe::new(self.pipe).with_ahead(self.ahead.bytes.freeze()),
         };
         pipe.with_authority(self.authority)
             .with_last_words(self.last_words)
     }
 
     async fn fill(&mut self, limit: usize) {
-        if !self.ahead.is_empty() || self.ended.is_some() {
-            return;
-        }
-        self.ahead.reserve(limit);
-        let mut part = (&mut self.pipe).take(limit as u64);
-        match part.read_buf(&mut self.ahead).await {
-            Ok(0) => self.ended = Some(Ok(())),
-            Ok(_) => {}
-            Err(error) => self.ended = Some(Err(error)),
-        }
+        self.ahead.fill(&mut self.pipe, limit).await;
     }
 
     async fn read(&mut self, max: usize) -> std::io::Result<Vec<u8>> {
-        self.fill(max).await;
-        if self.ahead.is_empty() {
-            return match self.ended.replace(Ok(())) {
-                Some(Err(error)) => Err(error),
-                _ => Ok(Vec::new()),
-            };
-        }
-        let taken = max.min(self.ahead.remaining());
-        Ok(self.ahead.split_to(taken).to_vec())
+        self.ahead.read(&mut self.pipe, max).await
     }
 
     async fn write(&mut self, data: &[u8]) -> std::io::Result<()> {
@@ -111,14 +89,14 @@ impl Connection {
     }
 
     fn unread(&mut self, data: &[u8]) -> Answer<()> {
-        if self.ahead.len() + data.len() > READ {
+        if self.ahead.bytes.len() + data.len() > READ {
             let message = format!("More than {READ} bytes were put back to `{}`", self.peer);
             return Err(Failure::new(ErrorKind::Exhausted, message));
         }
-        let mut ahead = BytesMut::with_capacity(data.len() + self.ahead.len());
+        let mut ahead = BytesMut::with_capacity(data.len() + self.ahead.bytes.len());
         ahead.extend_from_slice(data);
-        ahead.extend_from_slice(&self.ahead);
-        self.ahead = ahead;
+        ahead.extend_from_slice(&self.ahead.bytes);
+        self.ahead.bytes = ahead;
         Ok(())
     }
 
@@ -287,6 +265,7 @@ impl View<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::AsyncReadExt;
 
     #[tokio::test]
     async fn what_is_put_back_is_read_next_also_by_the_host() {

@@ -3,26 +3,21 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use wasmtime::component::Resource;
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 
+use super::read_ahead::{AHEAD, ReadAhead};
 use super::types::{Answer, Failure};
 use crate::connect::pipe::Pipe;
 use crate::driver::bindings::streams::{Host, HostByteStream};
 use crate::driver::limits::READ;
 use crate::driver::state::View;
 
-/// Bytes read ahead to find out whether a stream is readable.
-const AHEAD: usize = 16 << 10;
-
 /// An open stream while a guest owns it.
 pub struct ByteStream {
     source: Box<dyn AsyncRead + Send + Unpin>,
-    ahead: BytesMut,
-    /// The end, or a failure that the next read reports.
-    ended: Option<std::io::Result<()>>,
+    ahead: ReadAhead,
 }
 
 impl ByteStream {
@@ -30,43 +25,25 @@ impl ByteStream {
     pub fn new(source: impl AsyncRead + Send + Unpin + 'static) -> Self {
         Self {
             source: Box::new(source),
-            ahead: BytesMut::new(),
-            ended: None,
+            ahead: ReadAhead::default(),
         }
     }
 
     /// The stream with what was read ahead, for the host to read. It cannot be written to.
     pub fn into_pipe(self) -> Pipe {
-        let ahead = self.ahead.freeze();
-        match self.ended {
+        let ahead = self.ahead.bytes.freeze();
+        match self.ahead.ended {
             None => Pipe::new(ReadOnly(self.source)).with_ahead(ahead),
             Some(_) => Pipe::new(ReadOnly(Box::new(tokio::io::empty()))).with_ahead(ahead),
         }
     }
 
     async fn fill(&mut self, limit: usize) {
-        if !self.ahead.is_empty() || self.ended.is_some() {
-            return;
-        }
-        self.ahead.reserve(limit);
-        let mut part = (&mut self.source).take(limit as u64);
-        match part.read_buf(&mut self.ahead).await {
-            Ok(0) => self.ended = Some(Ok(())),
-            Ok(_) => {}
-            Err(error) => self.ended = Some(Err(error)),
-        }
+        self.ahead.fill(&mut self.source, limit).await;
     }
 
     async fn read(&mut self, max: usize) -> std::io::Result<Vec<u8>> {
-        self.fill(max).await;
-        if self.ahead.is_empty() {
-            return match self.ended.replace(Ok(())) {
-                Some(Err(error)) => Err(error),
-                _ => Ok(Vec::new()),
-            };
-        }
-        let taken = max.min(self.ahead.remaining());
-        Ok(self.ahead.split_to(taken).to_vec())
+        self.ahead.read(&mut self.source, max).await
     }
 }
 
@@ -130,6 +107,7 @@ impl AsyncWrite for ReadOnly {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::AsyncReadExt;
 
     #[tokio::test]
     async fn bytes_read_ahead_are_not_lost() {
