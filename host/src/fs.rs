@@ -201,7 +201,8 @@ impl FileLock {
     }
 }
 
-fn open_lock_file(path: &Path) -> Result<File, FileError> {
+/// Opens the file of a lock, and creates it (mode 0600) if needed.
+pub(crate) fn open_lock_file(path: &Path) -> Result<File, FileError> {
     OpenOptions::new()
         .read(true)
         .write(true)

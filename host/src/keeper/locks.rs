@@ -1,12 +1,12 @@
 //! Locks among commands and keepers, on files that may be removed while somebody waits for them.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::{File, TryLockError};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::error::KeeperError;
-use crate::fs::{FileError, LockMode, PRIVATE_FILE};
+use crate::fs::{FileError, LockMode, open_lock_file};
 
 /// First and longest pause between two tries; a queue of the kernel could not be left at a timeout.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
@@ -60,7 +60,7 @@ impl Drop for Lock {
 /// file excludes nobody.
 pub fn try_acquire(path: &Path, mode: LockMode) -> Result<Option<Lock>, FileError> {
     loop {
-        let file = open(path)?;
+        let file = open_lock_file(path)?;
         let taken = match mode {
             LockMode::Shared => file.try_lock_shared(),
             LockMode::Exclusive => file.try_lock(),
@@ -111,17 +111,6 @@ pub fn is_held(path: &Path) -> bool {
 /// When the lock's file was last marked as used.
 pub fn last_use(path: &Path) -> Option<SystemTime> {
     std::fs::metadata(path).ok()?.modified().ok()
-}
-
-fn open(path: &Path) -> Result<File, FileError> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(PRIVATE_FILE)
-        .open(path)
-        .map_err(FileError::io("open", path))
 }
 
 fn is_still_there(file: &File, path: &Path) -> Result<bool, FileError> {
