@@ -356,13 +356,17 @@ impl Daemon {
                 purpose: "diagnose",
             },
         };
-        let finding = tokio::time::timeout(DIAGNOSIS_LIMIT, self.node.diagnose(loss)).await;
+        let limit = DIAGNOSIS_LIMIT + DIAGNOSIS_GRACE;
+        let finding = tokio::time::timeout(limit, self.node.diagnose(loss)).await;
         finding.ok().and_then(Result::ok).flatten()
     }
 }
 
 /// A diagnosis must not delay the end of a build that is already known to be lost.
 const DIAGNOSIS_LIMIT: Duration = Duration::from_secs(3);
+/// A driver that waits for a sign of life until its deadline has still to say that there was none. All in all a silent
+/// daemon ends a build before 30 s have passed.
+const DIAGNOSIS_GRACE: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests;

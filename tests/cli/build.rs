@@ -44,7 +44,18 @@ fn what_cannot_work_is_said_before_anything_boots() {
     ERROR: failed to build: failed to solve: failed to read dockerfile: open Dockerfile: no such file or directory
     hint: There is no `HOME/src/empty/Dockerfile`; name another one with `-f PATH`, or pass it with `-f -`
     "#);
-    insta::assert_snapshot!(refused("-o ~/src/Dockerfile ~/src"), @"ERROR: failed to build: destination directory HOME/src/Dockerfile is a file");
+    insta::assert_snapshot!(refused("-o ~/src/Dockerfile ~/src"), @r"
+    ERROR: failed to build: destination directory HOME/src/Dockerfile is a file
+    hint: A file is in the way: remove it, or choose another `dest=`
+    ");
+    insta::assert_snapshot!(refused("-o type=tar,dest=~/src ~/src"), @r"
+    ERROR: failed to build: destination file HOME/src is a directory
+    hint: Name a file in it: `dest=HOME/src/FILE`
+    ");
+    insta::assert_snapshot!(refused("-o ~/src/Dockerfile/below ~/src"), @r"
+    ERROR: failed to build: invalid destination directory: HOME/src/Dockerfile/below: stat HOME/src/Dockerfile/below: not a directory
+    hint: A file is in the way: remove it, or choose another `dest=`
+    ");
     insta::assert_snapshot!(refused("-o ~/out --secret id=token,src=~/none ~/src"), @r#"
     ERROR: failed to build: failed to stat HOME/none: stat HOME/none: no such file or directory
     hint: Secret `token` needs a file that can be read: `--secret id=token,src=FILE`, or a variable: `--secret id=token,env=NAME`

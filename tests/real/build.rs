@@ -107,7 +107,8 @@ impl Told {
         found.unwrap_or_else(|| panic!("no vertex `{part}` in {self:#?}"))
     }
 
-    fn add(&mut self, update: Update) {
+    /// What was told next.
+    pub fn add(&mut self, update: Update) {
         for vertex in update.vertexes {
             self.vertexes.insert(vertex.digest.clone(), vertex);
         }

@@ -1,8 +1,13 @@
 //! What goes wrong, in words that name the way out.
 
-use bkhost_test_support::source::{bare, with_base};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 
-use crate::harness::{Remote, context, unique};
+use bkhost_test_support::daemon::Daemon;
+use bkhost_test_support::source::{bare, with_base};
+use bkhost_test_support::user::OrdinaryUser;
+
+use crate::harness::{Remote, build, context, context_of, unique};
 
 #[test]
 fn a_failing_step_shows_its_log_and_its_place() {
@@ -46,8 +51,8 @@ fn an_unknown_driver_names_the_nearest() {
         .run()
         .fails(1);
     failed
-        .says("ERROR: failed to find driver \"remot\"")
-        .says("remote");
+        .says("ERROR: failed to find driver \"remot\"\n")
+        .says("hint: Did you mean `remote`? Drivers that are there: `process`, `remote`\n");
 }
 
 #[test]
@@ -71,7 +76,11 @@ fn an_unknown_option_names_the_nearest() {
         }
         let failed = call.run().fails(1);
         let (name, _) = option.split_once('=').unwrap();
-        failed.says(name).says(&format!("`{near}`"));
+        failed
+            .says(&format!(
+                "ERROR: invalid driver option {name} for {driver} driver\n"
+            ))
+            .says(&format!("hint: Did you mean `{near}`?"));
     }
     assert!(
         !context.store().join("instances/b").exists(),
@@ -86,27 +95,50 @@ fn unknown_flags_and_commands_name_the_nearest() {
         .bkhost(["build", "--outptu", "x", "."])
         .run()
         .fails(1)
-        .says("ERROR: unknown flag: --outptu");
+        .says("ERROR: unknown flag: --outptu\n")
+        .says("hint: Did you mean `--output`?");
     context
         .bkhost(["biuld", "."])
         .run()
         .fails(1)
-        .says("ERROR: unknown command: \"biuld\"");
+        .says("ERROR: unknown command: \"biuld\"\n")
+        .says("hint: Did you mean `build`?");
 }
 
 #[test]
 fn values_that_are_not_well_formed_say_what_is_wrong() {
     let remote = Remote::new();
     let folder = bare(&remote.context, "source", "FROM scratch\nCOPY Dockerfile /\n");
-    for (flag, value, words) in [
+    for (flag, value, words, way_out) in [
         (
             "--platform",
             "foo",
             "\"foo\": unknown operating system or architecture: invalid argument",
+            "hint: A platform is written `os/architecture[/variant]`",
         ),
-        ("--output", "type=local,dest=\"x", "bare \" in non-quoted-field"),
-        ("--output", "type=local", "dest is required for local exporter"),
-        ("--secret", "id=a,nosuch=b", "nosuch"),
+        (
+            "--output",
+            "type=local,dest=\"x",
+            "bare \" in non-quoted-field",
+            "hint: Quote a whole field",
+        ),
+        (
+            "--output",
+            "type=local",
+            "dest is required for local exporter",
+            "hint: For example `--output type=local,dest=FOLDER`",
+        ),
+        (
+            "--secret",
+            "id=a,nosuch=b",
+            "unexpected key 'nosuch' in 'nosuch=b'",
+            "hint: A secret is written `id=NAME,src=FILE`",
+        ),
+    ] {
+        let failed = remote.build(&folder).args([flag, value]).run().fails(1);
+        failed.says("ERROR: ").says(words).says(way_out);
+    }
+    for (flag, value, words) in [
         ("--ulimit", "nofile", "invalid ulimit argument"),
         ("--shm-size", "many", "invalid size: 'many'"),
         ("--add-host", "nohost", "nohost"),
@@ -157,21 +189,29 @@ fn files_that_are_missing_are_named() {
         .unwrap()
         .to_owned();
     let missing = remote.build(&empty).run().fails(1);
-    missing.says("Dockerfile: no such file or directory");
+    missing
+        .says("failed to read dockerfile: open Dockerfile: no such file or directory\n")
+        .says("hint: There is no `")
+        .says("name another one with `-f PATH`");
     let other = remote
         .build(&folder)
         .args(["-f", "other/Dockerfile"])
         .run()
         .fails(1);
-    other.says("other");
+    other.says("hint: There is no `other/Dockerfile`");
     let nowhere = remote.context.work().join("nowhere");
-    remote.build(&nowhere).run().fails(1).says("nowhere");
+    let nowhere = remote.build(&nowhere).run().fails(1);
+    nowhere
+        .says("nowhere\" not found")
+        .says("hint: A context is a folder");
     let secret = remote
         .build(&folder)
         .args(["--secret", "id=key,src=nosuch.txt"])
         .run()
         .fails(1);
-    secret.says("nosuch.txt").says("no such file or directory");
+    secret
+        .says("stat nosuch.txt: no such file or directory\n")
+        .says("hint: Secret `key` needs a file that can be read");
 }
 
 #[test]
@@ -179,20 +219,64 @@ fn an_output_that_cannot_be_written_is_named() {
     let remote = Remote::new();
     let folder = bare(&remote.context, "source", "FROM scratch\nCOPY Dockerfile /\n");
     remote.context.write("file", "in the way");
-    for (output, words) in [
-        ("type=local,dest=file", "destination directory file is a file"),
-        ("type=tar,dest=source", "destination file source is a directory"),
-        ("type=tar,dest=file/below/out.tar", "file/below"),
-        ("type=local,dest=/proc/nosuch/out", "/proc/nosuch"),
+    let in_the_way = "hint: A file is in the way: remove it, or choose another `dest=`\n";
+    for (output, words, way_out) in [
+        (
+            "type=local,dest=file",
+            "destination directory file is a file\n",
+            in_the_way,
+        ),
+        (
+            "type=tar,dest=source",
+            "destination file source is a directory\n",
+            "hint: Name a file in it: `dest=source/FILE`\n",
+        ),
+        (
+            "type=tar,dest=file/below/out.tar",
+            "file/below/out.tar: not a directory\n",
+            in_the_way,
+        ),
+        (
+            "type=local,dest=/proc/nosuch/out",
+            "failed to create /proc/nosuch: No such file or directory",
+            "",
+        ),
     ] {
-        remote
-            .build(&folder)
-            .args(["--output", output])
-            .run()
-            .fails(1)
-            .says(words);
+        let failed = remote.build(&folder).args(["--output", output]).run().fails(1);
+        failed.says(words).says(way_out);
     }
     assert_eq!(remote.context.read("file"), "in the way");
+}
+
+#[test]
+fn an_output_where_a_user_may_not_write_is_named_before_anything_is_built() {
+    let user = OrdinaryUser::new();
+    let context = context_of(&user);
+    let daemon = Daemon::start();
+    // Everybody may use this one.
+    fs::set_permissions(daemon.folder(), Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(daemon.socket(), Permissions::from_mode(0o666)).unwrap();
+    let create = ["create", "--driver", "remote", "--name", "b", "--use"];
+    context.bkhost(create).arg(daemon.address()).run().succeeds();
+    let folder = bare(&context, "source", "FROM scratch\nCOPY Dockerfile /\n");
+    // Root's, as the test is.
+    fs::create_dir(context.work().join("locked")).unwrap();
+    for (output, wanted) in [
+        ("type=local,dest=locked", "locked"),
+        ("type=local,dest=locked/out", "locked/out"),
+        ("type=tar,dest=locked/out.tar", "locked/out.tar"),
+        ("type=oci,dest=locked/image.tar", "locked/image.tar"),
+    ] {
+        let failed = build(&context, &folder).args(["--output", output]).run().fails(1);
+        failed
+            .says(&format!(
+                "ERROR: failed to build: Cannot write output `{wanted}`: "
+            ))
+            .says("locked` cannot be written: permission denied\n")
+            .says("hint: Choose another `dest=`, or change the owner or mode of the folder\n")
+            .says_no("#1 ");
+    }
+    assert_eq!(fs::read_dir(context.work().join("locked")).unwrap().count(), 0);
 }
 
 #[test]

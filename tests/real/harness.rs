@@ -11,6 +11,8 @@ use bkhost_test_support::daemon::Daemon;
 use bkhost_test_support::source::with_base;
 use bkhost_test_support::user::OrdinaryUser;
 
+use crate::process::daemons;
+
 /// The program under test in an environment of its own.
 pub fn context() -> TestContext {
     TestContext::new(env!("CARGO_BIN_EXE_bkhost"))
@@ -63,30 +65,52 @@ pub fn build(context: &TestContext, folder: &Path) -> Call {
     context.bkhost(["build"]).arg(folder)
 }
 
-/// Lives a builder's whole life: it is made, builds, finds its cache, is looked at, stopped, used again and removed.
-/// `create` is what follows `create --name b`.
+/// Lives a builder's whole life: it is made, builds, finds its cache, is looked at, stopped, used again and removed, and
+/// leaves nothing. `create` is what follows `create --name b`.
 pub fn live(context: &TestContext, create: &[&str]) {
     let created = context.bkhost(["create", "--name", "b", "--use"]).args(create);
     assert_eq!(created.run().succeeds().stdout(), "b\n");
-    let step = "RUN echo hello from a step > /out && cat /out\n";
+    let step = "RUN echo hello from a step > /out && cat /out\nFROM scratch\nCOPY --from=base /out /\n";
     let folder = with_base(context, "source", step);
-    let first = build(context, &folder).run().succeeds();
+    let first = build(context, &folder).args(["-o", "result"]).run().succeeds();
     first.says("hello from a step").says_no("CACHED");
-    build(context, &folder).run().succeeds().says("CACHED");
+    assert_eq!(context.read("result/out"), "hello from a step\n");
+    let finds_its_cache = || {
+        let again = build(context, &folder).run().succeeds();
+        again.says("CACHED").says_no("hello from a step\n");
+    };
+    finds_its_cache();
+    is_seen_running(context);
+    let of_its_own = !daemons(context).is_empty();
+    context.bkhost(["stop", "b"]).run().succeeds();
+    if of_its_own {
+        is_seen_stopped(context);
+    }
+    finds_its_cache();
+    is_seen_running(context);
+    context.bkhost(["rm", "b"]).run().succeeds().says("b removed");
+    is_forgotten(context);
+    left_nothing(context);
+}
+
+fn is_seen_running(context: &TestContext) {
     let shown = context.bkhost(["inspect", "b"]).run().succeeds();
     shown
         .prints("running")
         .prints("BuildKit version:")
         .prints("linux/");
-    context
-        .bkhost(["ls"])
-        .run()
-        .succeeds()
-        .prints("b*")
-        .prints("running");
-    context.bkhost(["stop", "b"]).run().succeeds();
-    build(context, &folder).run().succeeds().says("CACHED");
-    context.bkhost(["rm", "b"]).run().succeeds().says("b removed");
+    let listed = context.bkhost(["ls"]).run().succeeds();
+    listed.prints("b*").prints("running");
+}
+
+fn is_seen_stopped(context: &TestContext) {
+    assert!(daemons(context).is_empty(), "{:?}", context.running());
+    let status = ["inspect", "b", "--format", "{{range .Nodes}}{{.Status}}{{end}}"];
+    let shown = context.bkhost(status).run().succeeds();
+    assert!(shown.stdout().contains("stopped"), "{}", shown.stdout());
+}
+
+fn is_forgotten(context: &TestContext) {
     let left = context.bkhost(["ls", "--format", "{{.Name}}"]).run().succeeds();
     assert!(
         !left.stdout().lines().any(|name| name == "b"),
@@ -98,6 +122,23 @@ pub fn live(context: &TestContext, create: &[&str]) {
         .run()
         .fails(1)
         .says("no builder \"b\" found");
+}
+
+/// Folders in which commands may leave something.
+const LIVED_IN: [&str; 3] = ["home", "run", "tmp"];
+
+/// No process and no file of the builder `b` is left, and the user can delete whatever else there is.
+fn left_nothing(context: &TestContext) {
+    eventually("the keeper and the daemon end", Duration::from_secs(20), || {
+        context.running().is_empty()
+    });
+    let find = |more: &[&str]| {
+        let call = context.call("find", LIVED_IN).args(["-mindepth", "1"]).args(more);
+        call.current_dir(context.path()).run().succeeds().stdout()
+    };
+    assert_eq!(find(&["(", "-name", "b", "-o", "-name", "b0", ")"]), "");
+    find(&["-delete"]);
+    assert_eq!(find(&[]), "");
 }
 
 /// Waits until `is_so`.

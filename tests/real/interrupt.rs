@@ -86,6 +86,31 @@ fn the_second_one_ends_at_once_even_when_the_daemon_does_not_answer() {
 }
 
 #[test]
+fn the_second_one_that_is_typed_gives_the_terminal_back_at_once() {
+    let daemon = std::sync::Arc::new(bkhost_test_support::daemon::Daemon::start());
+    let remote = Remote::at(daemon.clone());
+    let mark = unique();
+    let folder = with_base(&remote.context, "source", &steps(&mark));
+    let mut terminal = remote.build(&folder).on_terminal(30, 100);
+    terminal.until_shown(&format!("# begun-{mark}"));
+    assert!(terminal.hides_its_cursor(), "{:?}", terminal.screen());
+    daemon.freeze(true);
+    terminal.types(INTERRUPT);
+    std::thread::sleep(Duration::from_millis(200));
+    let typed = Instant::now();
+    terminal.types(INTERRUPT);
+    let ended = terminal.wait();
+    assert!(
+        typed.elapsed() < Duration::from_millis(500),
+        "{:?}",
+        typed.elapsed()
+    );
+    let _ = ended.fails(130);
+    terminal.is_sane();
+    daemon.freeze(false);
+}
+
+#[test]
 fn one_is_enough_when_the_daemon_does_not_answer() {
     let daemon = std::sync::Arc::new(bkhost_test_support::daemon::Daemon::start());
     let remote = Remote::at(daemon.clone());

@@ -1,6 +1,6 @@
 //! Tests against real servers. They need the programs that `cargo xtask test` builds, and root where steps run.
 //!
-//! `client`, `command`, `files`, `loss` and `solve` talk to a daemon through the library; all others run the program as a person
+//! `bad_guests`, `client`, `command`, `files`, `loss` and `solve` talk to a daemon through the library; all others run the program as a person
 //! would. A name with `needs_` says what a machine must have for it.
 
 #![allow(
@@ -12,6 +12,7 @@
     reason = "what tests share fails like a test"
 )]
 
+mod bad_guests;
 mod build;
 mod client;
 mod command;
@@ -25,6 +26,7 @@ mod interrupt;
 mod loss;
 mod many_files;
 mod needs_buildx;
+mod needs_buildx_errors;
 mod needs_buildx_store;
 mod needs_netns;
 mod needs_registry;
@@ -33,10 +35,14 @@ mod outputs;
 mod process;
 mod remote;
 mod shown;
+mod silence;
 mod solve;
 mod two_nodes;
 mod unwritable;
 
+#[allow(dead_code, reason = "the tests of drivers use all of it")]
+#[path = "../driver/fixture.rs"]
+mod fixture;
 #[path = "../cli/scripted.rs"]
 mod scripted;
 #[path = "../cli/sealed.rs"]

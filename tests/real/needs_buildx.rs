@@ -10,6 +10,7 @@ use bkhost_test_support::daemon::Daemon;
 use bkhost_test_support::source::with_base;
 
 use crate::harness::{Remote, context, unique};
+use crate::process::daemons;
 
 fn buildx<const N: usize>(context: &TestContext, arguments: [&str; N]) -> Call {
     context.call("buildx", arguments)
@@ -167,28 +168,67 @@ fn answer(mut connection: UnixStream) {
 fn a_process_builder_disturbs_no_command_of_buildx() {
     let remote = Remote::new();
     let context = &remote.context;
-    let create = ["create", "--driver", "process", "--name", "own"];
-    context.bkhost(create).run().succeeds();
-    let ours = names(context.bkhost(["ls", "--format", "{{.Name}}"]));
-    assert!(ours.contains(&"own".to_owned()), "{ours:?}");
-    for select in [["use", "own"], ["use", "b"]] {
+    let create = ["create", "--driver", "process", "--name", "unseen", "--bootstrap"];
+    let root = format!("root={}", context.path().join("state").display());
+    let create = context.bkhost(create).args(["--driver-opt", &root]);
+    create.run().succeeds();
+    let daemon = daemons(context);
+    assert_eq!(daemon.len(), 1);
+    for select in [["use", "unseen"], ["use", "b"]] {
         context.bkhost(select).run().succeeds();
-        let theirs = names(buildx(context, ["ls", "--format", "{{.Name}}"]));
-        assert!(
-            theirs.contains(&"b".to_owned()) && !theirs.contains(&"own".to_owned()),
-            "{theirs:?}"
-        );
-        buildx(context, ["ls"]).run().succeeds().says_no("own");
-        buildx(context, ["inspect", "b"])
-            .run()
-            .succeeds()
-            .prints("running");
+        every_command_of_buildx(&remote);
     }
-    buildx(context, ["du", "--builder", "b"]).run().succeeds();
+    context.bkhost(["use", "unseen"]).run().succeeds();
     buildx(context, ["rm", "--all-inactive", "--force"])
         .run()
         .succeeds();
-    let ours = names(context.bkhost(["ls", "--format", "{{.Name}}"]));
-    assert!(ours.contains(&"own".to_owned()), "{ours:?}");
-    context.bkhost(["rm", "own"]).run().succeeds();
+    let theirs = names(buildx(context, ["ls", "--format", "{{.Name}}"]));
+    assert!(theirs.contains(&"b".to_owned()), "{theirs:?}");
+    // Nor did they disturb it.
+    assert_eq!(daemons(context), daemon);
+    context
+        .bkhost(["inspect"])
+        .run()
+        .succeeds()
+        .prints("Name:          unseen\n")
+        .prints("running");
+    context.bkhost(["rm", "unseen"]).run().succeeds();
+}
+
+/// Runs all that buildx has for builders and builds; its builder is `b`, and it never hears of `unseen`.
+fn every_command_of_buildx(remote: &Remote) {
+    let context = &remote.context;
+    let does = |line: &str, more: &str| {
+        let words = line
+            .split(' ')
+            .chain(more.split(' ').filter(|word| !word.is_empty()));
+        let said = context.call("buildx", words).run().succeeds().says_no("unseen");
+        assert!(!said.stdout().contains("unseen"), "{line}: {}", said.stdout());
+        said
+    };
+    let listed = does("ls --format {{.Name}}", "").stdout();
+    assert!(listed.lines().any(|name| name == "b"), "{listed}");
+    does("ls", "").prints("b*");
+    does("inspect", "").prints("Name:          b\n").prints("running");
+    does("inspect --bootstrap b", "").prints("running");
+    let source = with_base(context, "source", &format!("RUN echo ran-{}\n", unique()));
+    let source = source.to_str().unwrap();
+    does("build --progress plain", source).says("ran-");
+    does("build --progress plain --builder b", source).says("CACHED");
+    does("du", "").prints("Total:");
+    does("history ls", "");
+    does(
+        "create --driver remote --name other --use",
+        &remote.daemon.address(),
+    );
+    does(
+        "create --append --name other --node second unix:///nonexistent/s.sock",
+        "",
+    );
+    does("inspect other", "").prints("Name:          other\n");
+    does("use b", "");
+    does("ls", "").prints("b*").prints("other");
+    does("stop b", "");
+    does("rm other", "");
+    does("ls", "").prints("b*");
 }

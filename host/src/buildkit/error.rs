@@ -231,6 +231,7 @@ impl SolveError {
         match self {
             Self::Cancelled => EXIT_CANCELLED,
             Self::Lost { .. } => EXIT_FAILURE,
+            Self::Session { failure, .. } if failure.is_exhausted => EXIT_RESOURCE_EXHAUSTED,
             Self::Failed(error) | Self::Session { error, .. } => match error.code {
                 Code::Internal => EXIT_DAEMON_INTERNAL,
                 Code::ResourceExhausted => EXIT_RESOURCE_EXHAUSTED,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+use rustix::termios::{ControlModes, InputModes, LocalModes, OutputModes, Winsize, tcgetattr, tcsetwinsize};
 
 use crate::call::Ended;
 
@@ -27,7 +27,7 @@ pub struct Terminal {
     keyboard: File,
     line: OwnedFd,
     screen: Arc<Mutex<Vec<u8>>>,
-    modes: LocalModes,
+    modes: Modes,
 }
 
 impl Terminal {
@@ -44,7 +44,7 @@ impl Terminal {
             ws_ypixel: 0,
         };
         tcsetwinsize(&line, size).unwrap();
-        let modes = tcgetattr(&line).unwrap().local_modes;
+        let modes = modes(&line);
         let child = on(&line, command);
         let keyboard = File::from(controller);
         let screen = Arc::new(Mutex::new(Vec::new()));
@@ -121,24 +121,57 @@ impl Terminal {
         }
     }
 
-    /// Expects a terminal that can be worked with: a visible cursor, default colours, and typed text echoed by lines.
+    /// Whether the cursor is hidden at this moment.
+    pub fn hides_its_cursor(&self) -> bool {
+        let screen = self.screen();
+        screen.rfind("\x1b[?25l") > screen.rfind("\x1b[?25h")
+    }
+
+    /// Expects a terminal that can be worked with: a visible cursor at the begin of a line, default colours, the usual
+    /// screen, and all modes (echo, lines, signals) as they were.
     ///
     /// # Panics
     ///
     /// When it was left in another state.
     pub fn is_sane(&self) {
         let screen = self.screen();
-        let last = |text: &str| screen.rfind(text);
+        assert!(!self.hides_its_cursor(), "the cursor stayed hidden: {screen:?}");
+        assert!(!is_coloured(&screen), "a colour stayed: {screen:?}");
         assert!(
-            last("\x1b[?25l") <= last("\x1b[?25h"),
-            "the cursor stayed hidden: {screen:?}"
+            screen.rfind("\x1b[?1049h") <= screen.rfind("\x1b[?1049l"),
+            "another screen stayed: {screen:?}"
         );
-        assert_eq!(
-            tcgetattr(&self.line).unwrap().local_modes,
-            self.modes,
-            "the terminal's modes were changed"
+        assert!(
+            screen.ends_with('\n'),
+            "the cursor is not at a line's begin: {screen:?}"
         );
+        let now = modes(&self.line);
+        assert_eq!(now, self.modes, "the terminal's modes were changed");
     }
+}
+
+/// Everything that `stty` shows of a terminal and a program may change.
+type Modes = (InputModes, OutputModes, ControlModes, LocalModes);
+
+fn modes(line: &OwnedFd) -> Modes {
+    let all = tcgetattr(line).unwrap();
+    (
+        all.input_modes,
+        all.output_modes,
+        all.control_modes,
+        all.local_modes,
+    )
+}
+
+/// Whether the last of the sequences `ESC [ … m` sets something.
+fn is_coloured(screen: &str) -> bool {
+    let sequences = screen.split("\x1b[").skip(1);
+    let last = sequences.filter_map(|rest| {
+        let (parameters, _) = rest.split_once(|c: char| c.is_ascii_alphabetic())?;
+        rest[parameters.len()..].starts_with('m').then_some(parameters)
+    });
+    last.last()
+        .is_some_and(|parameters| !matches!(parameters, "" | "0"))
 }
 
 impl Drop for Terminal {

@@ -24,13 +24,17 @@ pub struct SessionFailure {
     pub message: String,
     /// The way out, where one is known.
     pub hint: Option<String>,
+    /// Whether a disk is full or a quota used up, which has an exit code of its own.
+    pub is_exhausted: bool,
 }
 
 impl SessionFailure {
     fn of(error: &(dyn Error + 'static)) -> Self {
+        let kind = known_kind(error);
         Self {
             message: chain_text(error),
-            hint: hint(error),
+            hint: kind.and_then(way_out).map(str::to_owned),
+            is_exhausted: kind.is_some_and(is_exhausted),
         }
     }
 }
@@ -89,6 +93,7 @@ impl Failures {
             .then(|| SessionFailure {
                 message: format!("the session with the daemon ended during the build: {end}"),
                 hint: None,
+                is_exhausted: false,
             })
     }
 
@@ -97,23 +102,27 @@ impl Failures {
     }
 }
 
-/// The way out of a system call's failure somewhere among the causes.
-fn hint(error: &(dyn Error + 'static)) -> Option<String> {
+/// The kind of a system call's failure somewhere among the causes, of those that have a way out.
+fn known_kind(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref::<io::Error>()
-            && let Some(hint) = way_out(error.kind())
+            && way_out(error.kind()).is_some()
         {
-            return Some(hint.to_owned());
+            return Some(error.kind());
         }
         cause = error.source();
     }
     None
 }
 
+fn is_exhausted(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 fn way_out(kind: io::ErrorKind) -> Option<&'static str> {
     match kind {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+        kind if is_exhausted(kind) => {
             Some("There is no space left for it: free some, or choose another disk")
         }
         io::ErrorKind::PermissionDenied => {
@@ -146,6 +155,7 @@ mod tests {
         let found = failures.behind(&passed_on).unwrap();
         assert_eq!(found.message, format!("failed to write /out/a: {}", full.0));
         assert!(found.hint.unwrap().contains("no space left"));
+        assert!(found.is_exhausted);
         assert_eq!(failures.behind("process did not complete: exit code: 3"), None);
     }
 

@@ -270,13 +270,16 @@ fn check(output: &Output, terminal: bool, stdout_used: &mut bool) -> Result<(), 
     }
 }
 
+const IN_THE_WAY: &str = "A file is in the way: remove it, or choose another `dest=`";
+const CHOOSE_ANOTHER: &str = "Choose another `dest=`, or change the owner or mode of the folder";
+
 fn check_folder(path: &Path) -> Result<(), ValueError> {
     match std::fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => check_writable(path, path),
-        Ok(_) => Err(ValueError::new(format!(
-            "destination directory {} is a file",
-            path.display()
-        ))),
+        Ok(_) => {
+            let message = format!("destination directory {} is a file", path.display());
+            Err(ValueError::new(message).hint(IN_THE_WAY))
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => check_creatable(path),
         Err(error) => Err(unusable("invalid destination directory", path, &error)),
     }
@@ -284,10 +287,11 @@ fn check_folder(path: &Path) -> Result<(), ValueError> {
 
 fn check_file(path: &Path) -> Result<(), ValueError> {
     match std::fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => Err(ValueError::new(format!(
-            "destination file {} is a directory",
-            path.display()
-        ))),
+        Ok(metadata) if metadata.is_dir() => {
+            let message = format!("destination file {} is a directory", path.display());
+            let file = path.join("FILE");
+            Err(ValueError::new(message).hint(format!("Name a file in it: `dest={}`", file.display())))
+        }
         Ok(_) => check_writable(path, path),
         Err(error) if error.kind() == io::ErrorKind::NotFound => check_creatable(path),
         Err(error) => Err(unusable("invalid destination file", path, &error)),
@@ -304,7 +308,8 @@ fn check_creatable(path: &Path) -> Result<(), ValueError> {
             "Cannot write output `{}`: `{}` is not a directory",
             path.display(),
             ancestor.display()
-        ))),
+        ))
+        .hint(IN_THE_WAY)),
         None => Ok(()),
     }
 }
@@ -318,16 +323,21 @@ fn check_writable(existing: &Path, wanted: &Path) -> Result<(), ValueError> {
             existing.display(),
             super::inputs::reason(&error)
         ))
-        .hint("Choose another `dest=`, or change the owner or mode of the folder")
+        .hint(CHOOSE_ANOTHER)
     })
 }
 
 fn unusable(what: &str, path: &Path, error: &io::Error) -> ValueError {
     let path = path.display();
-    ValueError::new(format!(
+    let unusable = ValueError::new(format!(
         "{what}: {path}: stat {path}: {}",
         super::inputs::reason(error)
-    ))
+    ));
+    match error.kind() {
+        io::ErrorKind::NotADirectory => unusable.hint(IN_THE_WAY),
+        io::ErrorKind::PermissionDenied => unusable.hint(CHOOSE_ANOTHER),
+        _ => unusable,
+    }
 }
 
 fn check_delete(output: &Output, wishes: &Wishes<'_>) -> Result<(), ValueError> {
