@@ -397,6 +397,26 @@ mod tests {
     }
 
     #[test]
+    fn a_builder_that_another_program_hides_outlives_the_other() {
+        let (_dir, store) = store();
+        save(&store, &BuilderRecord::new("twin", "process"));
+        let state = store.layout().driver_state("twin", "twin0");
+        std::fs::create_dir_all(state.parent().unwrap()).unwrap();
+        std::fs::write(&state, "{}").unwrap();
+        std::fs::create_dir_all(store.layout().instances()).unwrap();
+        let theirs = r#"{"Name":"twin","Driver":"remote","Nodes":null}"#;
+        std::fs::write(store.layout().instances().join("twin"), theirs).unwrap();
+        let driver = |store: &Store| store.load("twin").unwrap().map(|stored| stored.record.driver);
+        assert_eq!(driver(&store).as_deref(), Some("remote"));
+        save(&store, &store.load("twin").unwrap().unwrap().record);
+        store.try_transaction().unwrap().unwrap().remove("twin").unwrap();
+        assert_eq!(driver(&store).as_deref(), Some("process"));
+        assert!(state.exists());
+        store.try_transaction().unwrap().unwrap().remove("twin").unwrap();
+        assert!(driver(&store).is_none() && !state.exists());
+    }
+
+    #[test]
     fn a_name_inside_a_file_leads_nowhere_else() {
         let (dir, store) = store();
         save(&store, &BuilderRecord::new("a", "remote"));

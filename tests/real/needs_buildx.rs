@@ -195,6 +195,39 @@ fn a_process_builder_disturbs_no_command_of_buildx() {
     context.bkhost(["rm", "unseen"]).run().succeeds();
 }
 
+#[test]
+fn a_process_builder_whose_name_buildx_took_is_not_lost() {
+    let remote = Remote::new();
+    let context = &remote.context;
+    let root = format!("root={}", context.path().join("state").display());
+    let create = ["create", "--driver", "process", "--name", "twin", "--bootstrap"];
+    let create = context.bkhost(create).args(["--driver-opt", &root]);
+    create.run().succeeds();
+    let daemon = daemons(context);
+    buildx(context, ["create", "--driver", "remote", "--name", "twin"])
+        .arg(remote.daemon.address())
+        .run()
+        .succeeds();
+    context
+        .bkhost(["ls"])
+        .run()
+        .succeeds()
+        .says("WARNING: Builder `twin` in `")
+        .says("is hidden by one of the same name that buildx made");
+    let driver = || context.bkhost(["inspect", "twin"]).run().succeeds();
+    driver().prints(" remote\n");
+    context.bkhost(["rm", "twin"]).run().succeeds();
+    driver().prints(" process\n").prints("running");
+    assert_eq!(daemons(context), daemon);
+    context.bkhost(["rm", "twin"]).run().succeeds();
+    assert!(daemons(context).is_empty() && !context.path().join("state").exists());
+    context
+        .bkhost(["inspect", "twin"])
+        .run()
+        .fails(1)
+        .says("no builder");
+}
+
 /// Runs all that buildx has for builders and builds; its builder is `b`, and it never hears of `unseen`.
 fn every_command_of_buildx(remote: &Remote) {
     let context = &remote.context;

@@ -8,7 +8,7 @@ use bkhost_test_support::user::OrdinaryUser;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::{build, context_of, eventually, live};
-use crate::process::daemons;
+use crate::process::{daemons, kill_in_a_build};
 
 /// A step that leaves files of a mapped user in the cache, in a folder that even this user cannot write to.
 const MAPPED: &str =
@@ -80,6 +80,15 @@ fn sixteen_first_builds_of_a_user_without_a_login_share_one_daemon() {
     eventually("the keeper and the daemon end", Duration::from_secs(20), || {
         context.running().is_empty()
     });
+}
+
+#[test]
+fn a_daemon_killed_in_a_build_ends_it_with_its_signal_and_last_words() {
+    let user = OrdinaryUser::new();
+    let context = context_of(&user);
+    let create = ["create", "--driver", "process", "--name", "b", "--use"];
+    context.bkhost(create).run().succeeds();
+    kill_in_a_build(&context);
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! Builders at a daemon that somebody else runs.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bkhost_test_support::certificates::{Certificates, SERVER_NAME};
 use bkhost_test_support::daemon::Daemon;
-use bkhost_test_support::source::bare;
+use bkhost_test_support::source::{bare, with_base};
 
-use crate::harness::{build, context, live};
+use crate::harness::{build, context, live, unique};
 
 #[test]
 fn a_builder_on_a_unix_socket_lives_its_whole_life() {
@@ -109,6 +109,27 @@ fn a_daemon_that_never_comes_is_given_up_with_the_last_cause() {
         .run()
         .fails(1)
         .says("/nonexistent/buildkitd.sock");
+}
+
+#[test]
+fn a_daemon_killed_in_a_build_ends_it_at_once() {
+    let (context, mut daemon) = (context(), Daemon::start());
+    let create = ["create", "--driver", "remote", "--name", "b", "--use"];
+    let address = daemon.address();
+    context.bkhost(create).arg(&address).run().succeeds();
+    let mark = unique();
+    let steps = format!("RUN echo begun-{mark} && sleep 100\n");
+    let mut running = build(&context, &with_base(&context, "source", &steps)).start();
+    running.until_said(&format!("begun-{mark}\n"));
+    daemon.kill();
+    let killed = Instant::now();
+    let ended = running.wait();
+    assert!(killed.elapsed() < Duration::from_secs(10), "{ended:?}");
+    ended
+        .fails(1)
+        .says("ERROR: failed to build: failed to solve: the daemon of node `b0` was lost (exited): ")
+        .says(&format!("Nobody listens at `{address}` any more\n"))
+        .says("hint: The daemon ended or was stopped");
 }
 
 #[test]

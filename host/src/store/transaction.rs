@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use super::layout::Layout;
 use super::record::BuilderRecord;
 use super::{Revision, Store, StoreError, lock, name, options, shared};
 use crate::fs::FileLock;
@@ -50,13 +49,15 @@ impl<'a> Transaction<'a> {
             source,
         })?;
         let revision = Revision::of(text.as_bytes());
-        let (folder, other) = if is_shared {
-            (layout.instances(), layout.own_instances())
+        let folder = if is_shared {
+            layout.instances()
         } else {
-            (layout.own_instances(), layout.instances())
+            layout.own_instances()
         };
         layout.write(&folder.join(&file), text.as_bytes())?;
-        layout.remove_file(&other.join(&file))?;
+        if !is_shared {
+            layout.remove_file(&layout.instances().join(&file))?;
+        }
         options::write(layout, &file, revision, &own)?;
         self.store.touch(&record.name)?;
         Ok(revision)
@@ -79,7 +80,8 @@ impl<'a> Transaction<'a> {
     }
 
     /// Removes a builder with its activity, local state, own options and driver state. The selection is not touched:
-    /// one that leads nowhere is tolerated everywhere.
+    /// one that leads nowhere is tolerated everywhere. A builder that was hidden by this one is seen again: its daemon
+    /// may still run.
     pub fn remove(&self, name: &str) -> Result<(), StoreError> {
         let file = name::validate(name)?;
         let spelled = match self.store.load(name) {
@@ -91,9 +93,14 @@ impl<'a> Transaction<'a> {
             layout.remove_file(&layout.activity(spelling))?;
             self.store.remove_local_states(spelling, None)?;
         }
-        remove_own(layout, &file)?;
-        layout.remove_file(&layout.instances().join(&file))?;
-        layout.remove_file(&layout.own_instances().join(&file))?;
+        layout.remove_file(&layout.own_options().join(&file))?;
+        let (visible, hidden) = (layout.instances().join(&file), layout.own_instances().join(&file));
+        if visible.exists() && hidden.exists() {
+            return Ok(layout.remove_file(&visible)?);
+        }
+        layout.remove_folder(&layout.driver_states(&file))?;
+        layout.remove_file(&visible)?;
+        layout.remove_file(&hidden)?;
         Ok(())
     }
 
@@ -113,10 +120,4 @@ fn lock_file(store: &Store) -> Result<(PathBuf, bool), StoreError> {
     let path = store.layout.lock();
     let is_new = !path.exists();
     Ok((path, is_new))
-}
-
-fn remove_own(layout: &Layout, file: &str) -> Result<(), StoreError> {
-    layout.remove_file(&layout.own_options().join(file))?;
-    layout.remove_folder(&layout.driver_states(file))?;
-    Ok(())
 }
