@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::liveness::{Ending, Lost};
 use super::peer::Peer;
+use crate::duration::shown;
 
 /// Why no daemon could be talked to over a stream that a driver had opened. Which endpoint and instance it was is for
 /// the caller to add.
@@ -70,7 +71,7 @@ pub enum ConnectError {
         transient: bool,
     },
     /// No answer in time.
-    #[error("The daemon did not answer within {:.1} s", after.as_secs_f64())]
+    #[error("The daemon did not answer within {}", shown(*after))]
     TimedOut {
         /// How long it was waited for.
         after: Duration,
