@@ -189,7 +189,11 @@ pub(crate) struct State {
 impl Network {
     pub(crate) fn readable(&self, connection: usize) -> bool {
         self.connections.get(connection).is_some_and(|state| {
-            !state.put_back.is_empty() || matches!(state.script.front(), Some(Line::Say(_) | Line::Close | Line::Fail(_)))
+            !state.put_back.is_empty()
+                || matches!(
+                    state.script.front(),
+                    Some(Line::Say(_) | Line::Close | Line::Fail(_))
+                )
         })
     }
 }
