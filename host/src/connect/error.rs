@@ -39,6 +39,18 @@ pub enum ConnectError {
         /// The last line that it wrote to stderr; may be empty.
         last_line: String,
     },
+    /// The helper program behind it closed the connection, but goes on. It encrypts by itself, if at all: no question of
+    /// TLS options.
+    #[error(
+        "`{program}` closed the connection before the daemon answered{}",
+        after_colon(last_line)
+    )]
+    HelperClosed {
+        /// Its name.
+        program: &'static str,
+        /// The last line that it wrote to stderr; may be empty.
+        last_line: String,
+    },
     /// TLS was refused, on this side or the other.
     #[error("{text}")]
     Tls {
@@ -93,6 +105,7 @@ impl ConnectError {
             | Self::Reset { .. }
             | Self::Closed
             | Self::Helper { .. }
+            | Self::HelperClosed { .. }
             | Self::Lost(_)
             | Self::TimedOut { .. } => true,
             Self::Denied { transient, .. } => *transient,
