@@ -147,5 +147,11 @@ fn a_helper_program_that_reaches_nothing_ends_the_build_at_once() {
     failed("docker-container://x", "/nosuch")
         .says("ERROR: failed to build: The program `docker` is not on PATH")
         .says("hint: Install `docker` or put its folder on PATH. `docker-container://` is reached by `docker exec`");
+    let logs = context
+        .bkhost(["logs"])
+        .env("BUILDKIT_HOST", "docker-container://x");
+    logs.run()
+        .fails(1)
+        .says("ERROR: Driver `remote` shows no logs\nhint: The daemon's log is where the daemon runs");
     failed("tcp://h", &path).says("hint: Such an endpoint is written `tcp://HOST:PORT`");
 }

@@ -147,6 +147,19 @@ pub fn explained(target: &Target, error: Error) -> Error {
     }
 }
 
+/// Words for a place that is reached, but where no daemon is, or not yet.
+const NOBODY: [&str; 3] = [
+    "is not running",
+    "connection refused",
+    "no such file or directory",
+];
+
+/// Whether a helper program that ended has told that no daemon runs.
+pub fn is_nobody_there(error: &Error) -> bool {
+    let said = said(error);
+    error.kind() == ErrorKind::Unavailable && NOBODY.iter().any(|words| said.contains(words))
+}
+
 /// The same failure as one that waiting does not heal. What the message says already is not said again.
 fn told(target: &Target, kind: ErrorKind, error: &Error) -> Error {
     let words = format!("`{}` cannot be reached: {}", target.url(), error.message());

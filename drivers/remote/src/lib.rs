@@ -186,7 +186,7 @@ impl Remote {
     /// Nobody listens. A socket file that is not there may still come; a host name that is not known will not.
     fn is_nobody_there(&self, error: &Error) -> bool {
         let missing = error.kind() == ErrorKind::NotFound && self.target.is_unix();
-        error.kind() == ErrorKind::Refused || missing
+        error.kind() == ErrorKind::Refused || missing || helper::is_nobody_there(error)
     }
 }
 

@@ -419,6 +419,7 @@ fn a_helper_that_cannot_reach_anything_ends_the_boot_at_once() {
         let answer = Listener::new().accept(Script::new().fail(cause.clone()));
         let (error, elapsed) = boot_through(endpoint, listener, answer);
         assert_eq!(elapsed, Duration::ZERO, "{error}");
+        assert!(!helper::is_nobody_there(&error));
         assert_eq!(
             error.message(),
             format!("`{endpoint}` cannot be reached: {}", cause.message())
@@ -474,7 +475,18 @@ fn a_helper_whose_daemon_is_about_to_start_is_tried_again() {
         ),
     ] {
         let host = Host::new().endpoint(endpoint);
-        let failing = Script::new().fail(cause);
+        let failing = Script::new().fail(cause.clone());
+        host.listen(listener, Listener::new().accept(failing.clone()));
+        match cause.message().contains("Temporary") {
+            true => assert_eq!(open(&host).status().unwrap_err(), cause),
+            false => {
+                let status = open(&host).status().unwrap();
+                assert_eq!(
+                    (status.state, status.detail.as_str()),
+                    (State::Inactive, cause.message())
+                );
+            }
+        }
         host.listen(
             listener,
             Listener::new()
