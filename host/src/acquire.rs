@@ -16,6 +16,7 @@ use crate::driver::node::{
     Cancel, DialRequest, DriverError, DriverErrorKind, Drivers, Finding, Instance, Loss, Node, NodeConfig,
     State, WorkerFacts,
 };
+use crate::duration::shown;
 use crate::plan::instances::{Spread, least_loaded, random, sticky};
 use crate::progress::event::Sink;
 
@@ -88,7 +89,7 @@ pub enum AcquireError {
         node: String,
     },
     /// It took too long.
-    #[error("Node `{node}` was not usable within {} s", after.as_secs())]
+    #[error("Node `{node}` was not usable within {}", shown(*after))]
     TimedOut {
         /// Name of the node.
         node: String,

@@ -26,7 +26,7 @@ struct Inner {
 }
 
 impl Ui {
-    /// The process's own stdout and stderr. `no_colour` is the user's wish (`NO_COLOR`).
+    /// The process's own stdout and stderr. `no_colour` is the user's wish, or all that the terminal can do.
     pub fn stdio(no_colour: bool, debug: bool) -> Self {
         let terminal = io::stderr().is_terminal();
         Self {

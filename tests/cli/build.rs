@@ -72,6 +72,10 @@ fn what_cannot_work_is_said_before_anything_boots() {
     ERROR: failed to build: Cannot load the result into a container engine: no driver here reaches one
     hint: Write an archive with `--output type=docker,dest=FILE` and load it with `docker load -i FILE`
     "#);
+    insta::assert_snapshot!(refused("-o ~/out ~/src/Dockerfile"), @r#"
+    ERROR: failed to build: unable to prepare context: path "HOME/src/Dockerfile" not found
+    hint: `HOME/src/Dockerfile` is a file: pass the folder, and the file with `-f`: `bkhost build -f HOME/src/Dockerfile HOME/src`
+    "#);
     insta::assert_snapshot!(refused("-o ~/out ~/none"), @r#"
     ERROR: failed to build: unable to prepare context: path "HOME/none" not found
     hint: A context is a folder, an http or git address, or `-` for standard input

@@ -16,6 +16,7 @@ mod build;
 mod contexts;
 mod create;
 mod listing;
+mod needs_shells;
 mod program;
 mod reference;
 mod removal;

@@ -190,6 +190,80 @@ fn bash_can_load_its_script() {
     assert!(script.contains("complete -o default"), "{script}");
 }
 
+/// Every pair of brackets closes in order, strings and comments aside; PowerShell itself is on few machines.
+#[test]
+fn the_script_for_powershell_is_whole() {
+    let script = String::from_utf8(run(&Sealed::new(), &["completion", "powershell"]).stdout).unwrap();
+    let mut open = Vec::new();
+    for line in script.lines().filter(|line| !line.starts_with('#')) {
+        let mut quote = None;
+        for letter in line.chars() {
+            match (quote, letter) {
+                (Some(begun), _) if begun == letter => quote = None,
+                (Some(_), _) => {}
+                (None, '"' | '\'') => quote = Some(letter),
+                (None, '(') => open.push(')'),
+                (None, '[') => open.push(']'),
+                (None, '{') => open.push('}'),
+                (None, ')' | ']' | '}') => assert_eq!(open.pop(), Some(letter), "{line}"),
+                (None, _) => {}
+            }
+        }
+        assert_eq!(quote, None, "{line}");
+    }
+    assert!(open.is_empty(), "{open:?}");
+    for part in [
+        "Register-ArgumentCompleter -Native -CommandName bkhost",
+        "& bkhost __complete -- @words",
+        "[System.Management.Automation.CompletionResult]::new(",
+    ] {
+        assert!(script.contains(part), "{script}");
+    }
+}
+
+/// The scripts ask `__complete`, so what it names is what every shell offers.
+#[test]
+fn completion_names_every_command_and_flag_of_the_help() {
+    let sealed = Sealed::new();
+    let first_words = |text: &str| -> Vec<String> {
+        let offered = text.lines().filter(|line| !line.starts_with(':'));
+        offered
+            .map(|line| line.split('\t').next().unwrap().to_owned())
+            .collect()
+    };
+    let complete = |words: &[&str]| {
+        let output = run(&sealed, &[&["__complete", "--"], words].concat());
+        first_words(&String::from_utf8(output.stdout).unwrap())
+    };
+    let listed = |command: &[&str], heading: &str| -> Vec<String> {
+        let help = String::from_utf8(run(&sealed, &[command, &["--help"]].concat()).stdout).unwrap();
+        let section = help.split(heading).nth(1).unwrap_or_default();
+        let section = section.split("\n\n").next().unwrap_or_default();
+        section.lines().map(str::to_owned).collect()
+    };
+    let commands = complete(&[""]);
+    for line in listed(&[], "Commands:\n") {
+        let name = line.split_whitespace().next().unwrap().to_owned();
+        assert!(commands.contains(&name) || name == "help", "{name}: {commands:?}");
+    }
+    assert!(commands.len() > 10, "{commands:?}");
+    for command in &commands {
+        let offered = complete(&[command, "--"]);
+        let flags: Vec<String> = listed(&[command], "Options:\n")
+            .iter()
+            .filter_map(|line| {
+                line.split_whitespace()
+                    .find(|word| word.starts_with("--"))
+                    .map(str::to_owned)
+            })
+            .collect();
+        assert!(flags.contains(&"--help".to_owned()), "{command}: {flags:?}");
+        for flag in flags {
+            assert!(offered.contains(&flag), "{command}: {flag} of {offered:?}");
+        }
+    }
+}
+
 #[test]
 fn manual_pages_are_written() {
     let sealed = Sealed::new();
@@ -288,6 +362,7 @@ fn templates_say_what_is_wrong_with_them() {
     --- out
     --- err
     ERROR: template parsing error: template: :1: unclosed action
+    hint: `}}` is missing after `{{.Name` (line 1, character 1)
     hint: `--format json` shows the fields; a template looks like `{{.Name}}`
     ");
     insta::assert_snapshot!(shown(&["ls", "--format", "{{.Nam}}"]), @r#"

@@ -280,6 +280,21 @@ fn an_output_where_a_user_may_not_write_is_named_before_anything_is_built() {
 }
 
 #[test]
+fn a_secret_that_a_step_requires_is_named_with_its_flag() {
+    let remote = Remote::new();
+    let folder = with_base(
+        &remote.context,
+        "source",
+        "RUN --mount=type=secret,id=tok,required=true true\n",
+    );
+    let failed = remote.build(&folder).run().fails(1);
+    failed
+        .says("secret tok: not found\n")
+        .says("hint: The build needs a secret `tok` that was not given: `--secret id=tok,src=FILE`")
+        .says_no("No output specified");
+}
+
+#[test]
 fn a_result_is_not_written_to_a_terminal() {
     let remote = Remote::new();
     let folder = bare(&remote.context, "source", "FROM scratch\nCOPY Dockerfile /\n");

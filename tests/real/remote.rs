@@ -1,5 +1,6 @@
 //! Builders at a daemon that somebody else runs.
 
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use bkhost_test_support::certificates::{Certificates, SERVER_NAME};
@@ -138,4 +139,40 @@ fn the_address_in_the_environment_is_a_builder() {
     context.set("BUILDKIT_HOST", daemon.address());
     let folder = bare(&context, "source", "FROM scratch\nCOPY Dockerfile /\n");
     build(&context, &folder).run().succeeds().says("remote driver");
+}
+
+#[test]
+fn a_helper_program_that_reaches_nothing_ends_the_build_at_once() {
+    let context = context();
+    let folder = bare(&context, "source", "FROM scratch\nCOPY . /\n");
+    let program = context.write(
+        "bin/docker",
+        "#!/bin/sh\necho 'Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?' >&2\nexit 1\n",
+    );
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/bin:/bin", program.parent().unwrap().display());
+    let failed = |endpoint: &str, path: &str| {
+        let build = context.bkhost(["build"]).arg(&folder);
+        let failed = build
+            .env("BUILDKIT_HOST", endpoint)
+            .env("PATH", path)
+            .run()
+            .fails(1);
+        assert!(failed.took() < Duration::from_secs(5), "{failed:?}");
+        failed.says_no("No output specified")
+    };
+    failed("docker-container://x", &path)
+        .says("ERROR: failed to build: `docker-container://x` cannot be reached: `docker` ended with exit status: 1: Cannot connect")
+        .says("hint: Start the Docker Engine")
+        .says("`docker-container://` is reached by `docker exec`; other endpoints: ");
+    failed("docker-container://x", "/nosuch")
+        .says("ERROR: failed to build: The program `docker` is not on PATH")
+        .says("hint: Install `docker` or put its folder on PATH. `docker-container://` is reached by `docker exec`");
+    let logs = context
+        .bkhost(["logs"])
+        .env("BUILDKIT_HOST", "docker-container://x");
+    logs.run()
+        .fails(1)
+        .says("ERROR: Driver `remote` shows no logs\nhint: The daemon's log is where the daemon runs");
+    failed("tcp://h", &path).says("hint: Such an endpoint is written `tcp://HOST:PORT`");
 }

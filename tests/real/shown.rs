@@ -243,13 +243,43 @@ fn a_reader_that_goes_away_stops_nothing() {
 }
 
 #[test]
-fn warnings_are_summed_up_and_without_colours_when_none_are_wanted() {
+fn warnings_are_summed_up_and_coloured_on_a_terminal_alone() {
     let remote = Remote::new();
     let folder = with_base(&remote.context, "source", "MAINTAINER nobody\n");
-    let coloured = remote.build(&folder).run().succeeds();
-    coloured
-        .says("\u{1b}[33m1 warning found")
-        .says(" - MaintainerDeprecated: ");
-    let plain = remote.build(&folder).env("NO_COLOR", "1").run().succeeds();
-    plain.says("\n 1 warning found").says_no("\u{1b}[");
+    let plain = remote.build(&folder).run().succeeds();
+    plain
+        .says("\n 1 warning found")
+        .says(" - MaintainerDeprecated: ")
+        .says_no("\u{1b}[");
+    let shown = |variables: &[(&str, &str)]| {
+        let call = remote.build(&folder).args(["--progress", "plain"]);
+        let call = variables
+            .iter()
+            .fold(call, |call, (name, value)| call.env(name, value));
+        let mut terminal = call.on_terminal(30, 120);
+        terminal.wait().succeeds();
+        terminal.screen()
+    };
+    let coloured = shown(&[("TERM", "xterm")]);
+    assert!(coloured.contains("\u{1b}[33m1 warning found"), "{coloured}");
+    for variables in [&[("TERM", "xterm"), ("NO_COLOR", "1")][..], &[("TERM", "dumb")]] {
+        let plain = shown(variables);
+        assert!(
+            plain.contains("\n 1 warning found") && !plain.contains("\u{1b}["),
+            "{plain}"
+        );
+    }
+}
+
+#[test]
+fn a_dumb_terminal_gets_the_plain_display() {
+    let remote = Remote::new();
+    let folder = with_base(&remote.context, "source", "RUN echo seen\n");
+    let mut terminal = remote.build(&folder).env("TERM", "dumb").on_terminal(30, 120);
+    terminal.wait().succeeds();
+    let screen = terminal.screen();
+    assert!(
+        screen.contains("#0 building with ") && !screen.contains("\u{1b}["),
+        "{screen}"
+    );
 }

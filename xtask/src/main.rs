@@ -37,7 +37,7 @@ cargo xtask <task>
   images                       make the root file systems that tests and the demo use
 
 Each task installs what it needs. Servers and images are kept in $XDG_CACHE_HOME/bkhost (~/.cache/bkhost).
-`--without` takes rootless, registry, buildx or netns, for machines that lack it.";
+`--without` takes rootless, registry, buildx, netns or shells, for machines that lack it.";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();

@@ -21,7 +21,7 @@ struct Ability {
     packages: &'static [Needed],
 }
 
-const ABILITIES: [Ability; 4] = [
+const ABILITIES: [Ability; 5] = [
     Ability {
         name: "rootless",
         engine: Some(&engines::ROOTLESSKIT),
@@ -47,6 +47,21 @@ const ABILITIES: [Ability; 4] = [
             package: "iproute2",
             proof: "ip",
         }],
+    },
+    // Bash is there wherever the tasks run; PowerShell is no package of Debian's.
+    Ability {
+        name: "shells",
+        engine: None,
+        packages: &[
+            Needed {
+                package: "zsh",
+                proof: "zsh",
+            },
+            Needed {
+                package: "fish",
+                proof: "fish",
+            },
+        ],
     },
 ];
 

@@ -69,11 +69,18 @@ fn rootless(options: &Options<'_>, config: &Config) -> Result<bool> {
 
 fn check_root(root: Option<&str>) -> Result<()> {
     match root {
-        Some(path) if !path.starts_with('/') => Err(Error::invalid_config(format!(
-            "non-absolute path '{path}' provided for root"
-        ))),
+        Some(path) if !path.starts_with('/') => {
+            let words = format!("non-absolute path '{path}' provided for root");
+            Err(Error::invalid_config(words).with_hint(absolute(path)))
+        }
         _ => Ok(()),
     }
+}
+
+/// A builder is used from any folder, so a path that depends on one is refused.
+fn absolute(path: &str) -> String {
+    let below = path.trim_start_matches("./");
+    format!("Give the whole path, such as `--driver-opt root=\"$PWD/{below}\"`")
 }
 
 fn check_env(env: &[(String, String)]) -> Result<()> {

@@ -204,6 +204,16 @@ fn options_that_cannot_be_meant_are_refused() {
 }
 
 #[test]
+fn a_relative_root_is_told_how_to_become_whole() {
+    let host = machine().option("root", "./cache");
+    let error = Process::open(host.config()).err().unwrap();
+    assert_eq!(
+        error.hint(),
+        Some("Give the whole path, such as `--driver-opt root=\"$PWD/cache\"`")
+    );
+}
+
+#[test]
 fn the_endpoint_is_derived_and_comes_back() {
     let host = machine();
     let endpoint = open(&host).endpoint("").unwrap();

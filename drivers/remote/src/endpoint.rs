@@ -23,7 +23,10 @@ pub fn parse(endpoint: &str) -> Result<Target> {
         return Err(Error::invalid_config("no remote endpoint provided").with_hint(hint));
     }
     let (scheme, rest) = endpoint.split_once("://").unwrap_or(("", endpoint));
-    let wrong = |why: String| Error::invalid_config(format!("failed to parse endpoint {endpoint}: {why}"));
+    let wrong = |why: String| {
+        let error = Error::invalid_config(format!("failed to parse endpoint {endpoint}: {why}"));
+        error.with_hint(format!("Such an endpoint is written `{}`", form(scheme)))
+    };
     let kind = match scheme {
         "unix" => path(rest).map(Kind::Unix),
         "npipe" => path(rest).map(Kind::NamedPipe),
@@ -39,6 +42,7 @@ pub fn parse(endpoint: &str) -> Result<Target> {
             namespace: query.get("namespace"),
         }),
         "kube-pod" => pod(rest),
+        "" => return Err(no_scheme(endpoint)),
         _ => return Err(unknown_scheme(scheme)),
     };
     Ok(Target::new(
@@ -48,10 +52,33 @@ pub fn parse(endpoint: &str) -> Result<Target> {
     ))
 }
 
+/// How endpoints of a scheme are written.
+fn form(scheme: &str) -> &'static str {
+    match scheme {
+        "unix" => "unix:///PATH/OF/SOCKET",
+        "npipe" => "npipe:////./pipe/NAME",
+        "tcp" => "tcp://HOST:PORT`, such as `tcp://build.example.com:1234",
+        "ssh" => "ssh://[USER@]HOST[:PORT][/PATH/OF/SOCKET]",
+        "docker-container" => "docker-container://NAME[?context=CONTEXT]",
+        "podman-container" => "podman-container://NAME",
+        "nerdctl-container" => "nerdctl-container://NAME[?namespace=NAMESPACE]",
+        _ => "kube-pod://POD[?context=CONTEXT][&namespace=NAMESPACE][&container=CONTAINER]",
+    }
+}
+
+fn no_scheme(endpoint: &str) -> Error {
+    let scheme = match endpoint.starts_with('/') {
+        true => "unix",
+        false => "tcp",
+    };
+    Error::invalid_config("unrecognized url scheme ")
+        .with_hint(format!("Did you mean `{scheme}://{endpoint}`?"))
+}
+
 fn unknown_scheme(scheme: &str) -> Error {
     let hint = match bkhost_driver::nearest(scheme, SCHEMES) {
         Some(near) => format!("Did you mean `{near}://`?"),
-        None => format!("Known schemes: `{}`", SCHEMES.join("`, `")),
+        None => format!("Known schemes: `{}://`", SCHEMES.join("://`, `")),
     };
     Error::invalid_config(format!("unrecognized url scheme {scheme}")).with_hint(hint)
 }
@@ -227,6 +254,22 @@ mod tests {
         parse(endpoint).unwrap_err().message().to_owned()
     }
 
+    fn hint(endpoint: &str) -> String {
+        parse(endpoint).unwrap_err().hint().unwrap().to_owned()
+    }
+
+    #[test]
+    fn every_scheme_says_how_it_is_written() {
+        for scheme in SCHEMES {
+            let hint = hint(&format!("{scheme}://"));
+            assert!(
+                hint.starts_with(&format!("Such an endpoint is written `{scheme}://")),
+                "{hint}"
+            );
+        }
+        assert!(hint("tcp://h").contains("such as `tcp://build.example.com:1234`"));
+    }
+
     #[test]
     fn sockets_are_taken_as_they_are_written() {
         assert_eq!(
@@ -330,15 +373,12 @@ mod tests {
     fn other_schemes_are_refused() {
         assert_eq!(words(""), "no remote endpoint provided");
         assert_eq!(words("localhost:1234"), "unrecognized url scheme ");
+        assert_eq!(hint("localhost:1234"), "Did you mean `tcp://localhost:1234`?");
+        assert_eq!(hint("/run/b.sock"), "Did you mean `unix:///run/b.sock`?");
+        assert!(hint("docker-image://x").ends_with("`ssh://`, `tcp://`, `unix://`"));
         let error = parse("tpc://h:1").unwrap_err();
         assert_eq!(error.message(), "unrecognized url scheme tpc");
-        assert!(
-            parse("unx:///x")
-                .unwrap_err()
-                .hint()
-                .unwrap()
-                .contains("`unix://`")
-        );
+        assert_eq!(hint("unx:///x"), "Did you mean `unix://`?");
     }
 
     #[test]

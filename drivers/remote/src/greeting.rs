@@ -19,7 +19,9 @@ const GOAWAY: u8 = 7;
 pub fn exchange(mut connection: Connection, url: &str, deadline: Deadline) -> Result<()> {
     let timeout = || deadline.time_left().unwrap_or_default();
     connection.set_timeout(timeout());
-    connection.send(GREETING)?;
+    if let Err(error) = connection.send(GREETING) {
+        return Err(last_words(&mut connection, error));
+    }
     let mut head = Vec::new();
     while head.len() < HEAD {
         connection.set_timeout(timeout());
@@ -41,6 +43,14 @@ pub fn exchange(mut connection: Connection, url: &str, deadline: Deadline) -> Re
             format!("`{url}` is going away"),
         )),
         _ => Ok(()),
+    }
+}
+
+/// A helper program that has ended refuses what is written, and only a read tells why.
+fn last_words(connection: &mut Connection, error: Error) -> Error {
+    match connection.receive(HEAD) {
+        Err(told) if told.details().iter().any(|(key, _)| key == "exit-status") => told,
+        _ => error,
     }
 }
 

@@ -7,6 +7,7 @@
 mod diagnosis;
 mod endpoint;
 mod greeting;
+mod helper;
 mod options;
 mod target;
 
@@ -150,7 +151,8 @@ impl Remote {
     /// One attempt, TLS included; both together take no longer than `timeout`.
     fn connect(&self, timeout: Duration) -> Result<Connection> {
         let deadline = Deadline::within(timeout);
-        let connection = self.target.connect(timeout)?;
+        let connection = self.target.connect(timeout);
+        let connection = connection.map_err(|error| helper::explained(&self.target, error))?;
         match &self.settings.tls {
             Some(tls) if !self.target.is_helper() => connection.start_tls(tls, deadline.timeout(timeout)),
             _ => Ok(connection),
@@ -161,7 +163,8 @@ impl Remote {
     fn look(&self, timeout: Duration) -> Result<()> {
         let deadline = Deadline::within(timeout);
         let connection = self.connect(timeout)?;
-        greeting::exchange(connection, self.target.url(), deadline)
+        let greeted = greeting::exchange(connection, self.target.url(), deadline);
+        greeted.map_err(|error| helper::explained(&self.target, error))
     }
 
     /// Waiting may help.
@@ -183,7 +186,7 @@ impl Remote {
     /// Nobody listens. A socket file that is not there may still come; a host name that is not known will not.
     fn is_nobody_there(&self, error: &Error) -> bool {
         let missing = error.kind() == ErrorKind::NotFound && self.target.is_unix();
-        error.kind() == ErrorKind::Refused || missing
+        error.kind() == ErrorKind::Refused || missing || helper::is_nobody_there(error)
     }
 }
 

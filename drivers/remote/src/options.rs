@@ -44,9 +44,12 @@ fn absolute(name: &str, value: Option<String>, windows: bool) -> Result<bool> {
     match value {
         None => Ok(false),
         Some(path) if is_absolute(&path, windows) => Ok(true),
-        Some(path) => Err(Error::invalid_config(format!(
-            "non-absolute path '{path}' provided for {name}"
-        ))),
+        Some(path) => {
+            let words = format!("non-absolute path '{path}' provided for {name}");
+            let hint =
+                "The file is read whenever the builder is used, from whatever folder: give its whole path";
+            Err(Error::invalid_config(words).with_hint(hint))
+        }
     }
 }
 

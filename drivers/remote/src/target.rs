@@ -63,7 +63,7 @@ impl Target {
         self.authority.as_deref()
     }
 
-    #[cfg(test)]
+    /// The way to the daemon.
     pub fn kind(&self) -> &Kind {
         &self.kind
     }

@@ -322,3 +322,197 @@ fn nothing_is_written_on_a_connection_that_is_handed_over() {
     let record = host.connection(&connection);
     assert_eq!((record.written, record.pending), (vec![], SETTINGS.to_vec()));
 }
+
+/// What the host makes of a helper program that ended.
+fn ended(program: &str, status: i32, log: &str) -> Error {
+    let last = log.lines().last().unwrap_or_default();
+    let words = format!("`{program}` ended with exit status: {status}: {last}");
+    Error::new(ErrorKind::Unavailable, words)
+        .with_detail("exit-status", format!("exit status: {status}"))
+        .with_detail("log", log)
+}
+
+fn boot_through(endpoint: &str, listener: &str, answer: Listener) -> (Error, Duration) {
+    let host = Host::new().endpoint(endpoint);
+    host.listen(listener, answer);
+    let error = open(&host).boot(&host.step("boot")).unwrap_err();
+    (error, host.elapsed())
+}
+
+#[test]
+fn a_helper_that_cannot_reach_anything_ends_the_boot_at_once() {
+    let cases = [
+        (
+            "docker-container://x",
+            "docker-exec:x:-",
+            ended(
+                "docker",
+                1,
+                "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?",
+            ),
+            "Start the Docker Engine",
+        ),
+        (
+            "docker-container://x",
+            "docker-exec:x:-",
+            ended("docker", 1, "Error response from daemon: No such container: x"),
+            "`docker ps`",
+        ),
+        (
+            "docker-container://x",
+            "docker-exec:x:-",
+            ended(
+                "docker",
+                127,
+                "OCI runtime exec failed: exec: \"buildctl\": executable file not found in $PATH",
+            ),
+            "Use an image that has `buildctl`",
+        ),
+        (
+            "podman-container://x",
+            "podman-exec:x",
+            ended(
+                "podman",
+                125,
+                "Error: no container with name or ID \"x\" found: no such container",
+            ),
+            "`podman ps`",
+        ),
+        (
+            "nerdctl-container://x",
+            "nerdctl-exec:x:-",
+            ended(
+                "nerdctl",
+                1,
+                "level=fatal msg=\"rootless containerd not running? (hint: use `containerd-rootless-setuptool.sh install`)\"",
+            ),
+            "Start containerd",
+        ),
+        (
+            "kube-pod://x",
+            "kubectl-exec:x:-:-:-",
+            ended(
+                "kubectl",
+                1,
+                "E1 memcache.go:265]\nThe connection to the server localhost:8080 was refused - did you specify the right host or port?",
+            ),
+            "Choose a cluster",
+        ),
+        (
+            "ssh://x",
+            "ssh:x:-:-:-",
+            ended(
+                "ssh",
+                255,
+                "ssh: Could not resolve hostname x: Name or service not known",
+            ),
+            "Check the spelling of the host",
+        ),
+        (
+            "ssh://x",
+            "ssh:x:-:-:-",
+            ended("ssh", 127, "bash: line 1: buildctl: command not found"),
+            "`buildctl` must be on the PATH there",
+        ),
+    ];
+    for (endpoint, listener, cause, way_out) in cases {
+        let answer = Listener::new().accept(Script::new().fail(cause.clone()));
+        let (error, elapsed) = boot_through(endpoint, listener, answer);
+        assert_eq!(elapsed, Duration::ZERO, "{error}");
+        assert!(!helper::is_nobody_there(&error));
+        assert_eq!(
+            error.message(),
+            format!("`{endpoint}` cannot be reached: {}", cause.message())
+        );
+        let hint = error.hint().unwrap();
+        assert!(hint.starts_with(way_out), "{hint}");
+        let scheme = endpoint.split_once("://").unwrap().0;
+        let program = cause.message().split('`').nth(1).unwrap();
+        assert!(
+            hint.contains(&format!("`{scheme}://` is reached by `{program}")),
+            "{hint}"
+        );
+        assert!(hint.contains("`tcp://`, `unix://`"), "{hint}");
+        // One line of log is the end of the message already.
+        assert_eq!(error.details().len(), usize::from(program == "kubectl"));
+    }
+}
+
+#[test]
+fn a_helper_whose_daemon_is_about_to_start_is_tried_again() {
+    for (endpoint, listener, cause) in [
+        (
+            "docker-container://x",
+            "docker-exec:x:-",
+            ended(
+                "docker",
+                1,
+                "Error response from daemon: container x is not running",
+            ),
+        ),
+        (
+            "docker-container://x",
+            "docker-exec:x:-",
+            ended(
+                "docker",
+                1,
+                "error: dial unix /run/buildkit/buildkitd.sock: connect: no such file or directory",
+            ),
+        ),
+        (
+            "ssh://x",
+            "ssh:x:-:-:-",
+            ended("ssh", 255, "ssh: connect to host x port 22: Connection refused"),
+        ),
+        (
+            "ssh://x",
+            "ssh:x:-:-:-",
+            ended(
+                "ssh",
+                255,
+                "ssh: Could not resolve hostname x: Temporary failure in name resolution",
+            ),
+        ),
+    ] {
+        let host = Host::new().endpoint(endpoint);
+        let failing = Script::new().fail(cause.clone());
+        host.listen(listener, Listener::new().accept(failing.clone()));
+        match cause.message().contains("Temporary") {
+            true => assert_eq!(open(&host).status().unwrap_err(), cause),
+            false => {
+                let status = open(&host).status().unwrap();
+                assert_eq!(
+                    (status.state, status.detail.as_str()),
+                    (State::Inactive, cause.message())
+                );
+            }
+        }
+        host.listen(
+            listener,
+            Listener::new()
+                .accept(failing.clone())
+                .accept(failing)
+                .accept(daemon()),
+        );
+        open(&host).boot(&host.step("boot")).unwrap();
+        assert!(host.elapsed() > Duration::ZERO);
+    }
+}
+
+#[test]
+fn a_program_that_is_not_there_says_which_endpoints_need_it() {
+    let missing = Error::new(ErrorKind::NotFound, "The program `podman` is not on PATH");
+    let (error, elapsed) = boot_through(
+        "podman-container://x",
+        "podman-exec:x",
+        Listener::new().fail(missing),
+    );
+    assert_eq!((error.kind(), elapsed), (ErrorKind::NotFound, Duration::ZERO));
+    assert_eq!(
+        error.hint(),
+        Some(
+            "Install `podman` or put its folder on PATH. `podman-container://` is reached by `podman exec`; other \
+             endpoints: `docker-container://`, `kube-pod://`, `nerdctl-container://`, `ssh://`, `tcp://`, `unix://`"
+        )
+    );
+}

@@ -11,6 +11,7 @@ use tonic::Status;
 use super::session::SessionFailure;
 use crate::connect::channel::Channel;
 use crate::connect::liveness::Lost;
+use crate::duration::shown;
 use crate::error::{EXIT_CANCELLED, EXIT_DAEMON_INTERNAL, EXIT_FAILURE, EXIT_RESOURCE_EXHAUSTED};
 
 mod detail;
@@ -172,7 +173,7 @@ pub enum RpcError {
         how: Lost,
     },
     /// The daemon is there, but did not answer this call in time.
-    #[error("The daemon's `{call}` got no answer within {} s", after.as_secs())]
+    #[error("The daemon's `{call}` got no answer within {}", shown(*after))]
     TimedOut {
         /// Name of the call.
         call: &'static str,

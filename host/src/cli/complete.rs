@@ -128,12 +128,14 @@ fn values(context: &Context<'_>, arg: &Arg) -> (Vec<Candidate>, &'static str) {
 
 fn flags(root: &Command, command: &Command) -> Vec<Candidate> {
     let global = root.get_arguments().filter(|arg| arg.is_global_set());
-    command
+    // Every command has it, though none declares it.
+    let help = ("--help".to_owned(), "Show the help".to_owned());
+    let declared = command
         .get_arguments()
         .chain(global.filter(|_| command.get_name() != root.get_name()))
         .filter(|arg| !arg.is_hide_set())
-        .filter_map(|arg| Some((format!("--{}", arg.get_long()?), summary(arg.get_help()))))
-        .collect()
+        .filter_map(|arg| Some((format!("--{}", arg.get_long()?), summary(arg.get_help()))));
+    declared.chain([help]).collect()
 }
 
 fn commands(command: &Command) -> Vec<Candidate> {

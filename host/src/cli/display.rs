@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::task::JoinHandle;
 
-use super::env_vars::Environment;
+use super::env_vars::{Environment, TERM};
 use super::settings::Context;
 use crate::error::{CommandError, Result};
 use crate::progress::event::Sink;
@@ -39,6 +39,7 @@ pub fn settings(environment: &Environment, ui: &Ui, mode: Mode) -> Result<Settin
         log_lines: get("BUILDKIT_TTY_LOG_LINES"),
         display_rate: get("TTY_DISPLAY_RATE"),
         no_truncation: get("PROGRESS_NO_TRUNC"),
+        term: get(TERM),
     };
     Settings::new(mode, &environment, ui.is_terminal()).map_err(|error| CommandError::user(error.to_string()))
 }

@@ -14,6 +14,8 @@ pub const BUILDKIT_HOST: &str = "BUILDKIT_HOST";
 pub const BUILDKIT_NO_CLIENT_TOKEN: &str = "BUILDKIT_NO_CLIENT_TOKEN";
 /// Turns colours off when it has any value.
 pub const NO_COLOR: &str = "NO_COLOR";
+/// The kind of terminal; on `dumb` nothing is redrawn or coloured unless asked for.
+pub const TERM: &str = "TERM";
 /// Same as `--debug` when it has any value.
 pub const DEBUG: &str = "DEBUG";
 /// Folder of the docker client's `config.json` and contexts; default `~/.docker`.
@@ -84,6 +86,11 @@ impl Environment {
             .get(name)
             .map(String::as_str)
             .filter(|value| !value.is_empty())
+    }
+
+    /// Whether nothing shall be coloured: the user says so, or the terminal cannot.
+    pub fn is_colourless(&self) -> bool {
+        self.get(NO_COLOR).is_some() || self.get(TERM) == Some("dumb")
     }
 
     /// Whether the variable exists, even if it is empty.

@@ -123,20 +123,22 @@ fn parse(text: &str, functions: &[(&str, Function)]) -> Result<Template> {
     let mut template = Template::default();
     template.add_funcs(functions);
     template.parse(text).map_err(|error| {
-        CommandError::user(format!(
-            "template parsing error: template: :1: {}",
-            refusal(text, &error.to_string())
-        ))
-        .with_hint("`--format json` shows the fields; a template looks like `{{.Name}}`")
+        let (line, why) = refusal(text, &error.to_string());
+        let told = CommandError::user(format!("template parsing error: template: :{line}: {why}"));
+        let told = match unclosed(text) {
+            Some(at) => told.with_hint(missing_end(text, at)),
+            None => told,
+        };
+        told.with_hint("`--format json` shows the fields; a template looks like `{{.Name}}`")
     })?;
     Ok(template)
 }
 
-/// What is wrong with a template. The parser's own text begins with places, some of them wrong, and it does not know the
-/// most common mistake.
-fn refusal(template: &str, error: &str) -> String {
-    if template.matches("{{").count() > template.matches("}}").count() {
-        return "unclosed action".to_owned();
+/// In which line of a template something is wrong, and what. The parser's own text begins with places, some of them
+/// wrong, and it does not know the most common mistake.
+fn refusal(template: &str, error: &str) -> (usize, String) {
+    if let Some(at) = unclosed(template) {
+        return (line_and_column(template, at).0, "unclosed action".to_owned());
     }
     let mut text = error.trim();
     while let Some(rest) = text.strip_prefix("template: :") {
@@ -144,7 +146,63 @@ fn refusal(template: &str, error: &str) -> String {
             .trim_start_matches(|c: char| c.is_ascii_digit() || c == ':')
             .trim();
     }
-    text.to_owned()
+    (1, text.to_owned())
+}
+
+/// Where the first `{{` stands that has no `}}` before the next one; a string in it may hold either.
+fn unclosed(template: &str) -> Option<usize> {
+    let mut from = 0;
+    loop {
+        let begin = from + template.get(from..)?.find("{{")?;
+        let inner = template.get(begin + 2..)?;
+        match end_of_action(inner) {
+            Some(end) => from = begin + 2 + end,
+            None => return Some(begin),
+        }
+    }
+}
+
+/// Behind the `}}` of an action, of which `text` is everything after its `{{`.
+fn end_of_action(text: &str) -> Option<usize> {
+    let mut quote = None;
+    let mut escaped = false;
+    for (at, letter) in text.char_indices() {
+        match quote {
+            Some(_) if escaped => escaped = false,
+            Some(quote) if letter == '\\' && quote != '`' => escaped = true,
+            Some(open) if letter == open => quote = None,
+            Some(_) => {}
+            None if matches!(letter, '"' | '\'' | '`') => quote = Some(letter),
+            None if text.get(at..)?.starts_with("}}") => return Some(at + 2),
+            None if text.get(at..)?.starts_with("{{") => return None,
+            None => {}
+        }
+    }
+    None
+}
+
+fn missing_end(template: &str, at: usize) -> String {
+    let (line, column) = line_and_column(template, at);
+    let rest = template.get(at..).unwrap_or_default();
+    let action: String = rest
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .take(SHOWN)
+        .collect();
+    format!("`}}}}` is missing after `{action}` (line {line}, character {column})")
+}
+
+/// How much of an action is shown.
+const SHOWN: usize = 40;
+
+/// Both count from 1.
+fn line_and_column(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    (line, column)
 }
 
 fn execute(template: &Template, value: Value) -> Result<String> {
@@ -355,8 +413,31 @@ mod tests {
     }
 
     #[test]
+    fn an_action_without_its_end_is_found() {
+        assert_eq!(unclosed("{{.Name"), Some(0));
+        assert_eq!(unclosed("a {{.Name}} {{.Status}"), Some(12));
+        assert_eq!(unclosed("{{.Name {{.Status}}"), Some(0));
+        assert_eq!(unclosed("{{join .A \"}}"), Some(0));
+        for whole in ["", "x}}", "{{.Name}}", "{{join .A \"}}\"}}", "{{join .A `{{`}}"] {
+            assert_eq!(unclosed(whole), None, "{whole}");
+        }
+        assert_eq!(
+            missing_end("é\nx{{.Name", 4),
+            "`}}` is missing after `{{.Name` (line 2, character 2)"
+        );
+    }
+
+    #[test]
     fn bad_templates_are_refused() {
-        assert!(rendered("{{.Name").starts_with("template parsing error: template: :1: "));
+        assert_eq!(
+            rendered("{{.Name"),
+            "template parsing error: template: :1: unclosed action"
+        );
+        assert_eq!(
+            rendered("{{.Name}}\\n{{.Status}"),
+            "template parsing error: template: :2: unclosed action"
+        );
+        assert!(rendered("{{if .Name}}x").starts_with("template parsing error: template: :1: "));
         assert!(
             rendered("{{.Nope}}").ends_with("can't evaluate field Nope"),
             "{}",

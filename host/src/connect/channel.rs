@@ -185,17 +185,27 @@ impl Channel {
 /// The error for a connection that ended before the first call was answered. A helper program that never got through
 /// to the daemon says why on its stderr; all that the stream tells is its end.
 async fn unanswered(lost: Lost, peer: Peer, last_words: Option<&LastWords>) -> ConnectError {
-    if let Some(words) = last_words.filter(|_| peer == Peer::Silent)
-        && let Some(status) = words.ended_within(HELPER_GRACE).await
-    {
-        let stderr = words.stderr();
-        return ConnectError::Helper {
-            program: words.program(),
+    let Some(words) = last_words.filter(|_| peer == Peer::Silent) else {
+        return ConnectError::of_loss(lost, peer);
+    };
+    let program = words.program();
+    let status = words.ended_within(HELPER_GRACE).await;
+    let last_line = words
+        .stderr()
+        .trim()
+        .lines()
+        .last()
+        .unwrap_or_default()
+        .trim()
+        .to_owned();
+    match status {
+        Some(status) => ConnectError::Helper {
+            program,
             status,
-            last_line: stderr.trim().lines().last().unwrap_or_default().trim().to_owned(),
-        };
+            last_line,
+        },
+        None => ConnectError::HelperClosed { program, last_line },
     }
-    ConnectError::of_loss(lost, peer)
 }
 
 /// The innermost text says what happened; hyper's own only where.

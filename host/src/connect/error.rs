@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::liveness::{Ending, Lost};
 use super::peer::Peer;
+use crate::duration::shown;
 
 /// Why no daemon could be talked to over a stream that a driver had opened. Which endpoint and instance it was is for
 /// the caller to add.
@@ -35,6 +36,18 @@ pub enum ConnectError {
         program: &'static str,
         /// Its exit status; 128 and the signal's number for one that was killed.
         status: i32,
+        /// The last line that it wrote to stderr; may be empty.
+        last_line: String,
+    },
+    /// The helper program behind it closed the connection, but goes on. It encrypts by itself, if at all: no question of
+    /// TLS options.
+    #[error(
+        "`{program}` closed the connection before the daemon answered{}",
+        after_colon(last_line)
+    )]
+    HelperClosed {
+        /// Its name.
+        program: &'static str,
         /// The last line that it wrote to stderr; may be empty.
         last_line: String,
     },
@@ -70,7 +83,7 @@ pub enum ConnectError {
         transient: bool,
     },
     /// No answer in time.
-    #[error("The daemon did not answer within {:.1} s", after.as_secs_f64())]
+    #[error("The daemon did not answer within {}", shown(*after))]
     TimedOut {
         /// How long it was waited for.
         after: Duration,
@@ -92,6 +105,7 @@ impl ConnectError {
             | Self::Reset { .. }
             | Self::Closed
             | Self::Helper { .. }
+            | Self::HelperClosed { .. }
             | Self::Lost(_)
             | Self::TimedOut { .. } => true,
             Self::Denied { transient, .. } => *transient,

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::peer::{OPENING_LENGTH, Peer};
 use super::tls;
+use crate::duration::shown;
 
 /// Silence after which the daemon is asked for a sign of life. While a session is attached a daemon sends at least
 /// every 5 s, so this is two signs missed.
@@ -73,8 +74,8 @@ impl std::fmt::Display for Ending {
             Self::Reset { text, .. } | Self::Tls { text, .. } => f.write_str(text),
             Self::Silent(silence) => write!(
                 f,
-                "no byte came for {} s, not even in answer to a probe",
-                silence.as_secs()
+                "no byte came for {}, not even in answer to a probe",
+                shown(*silence)
             ),
             Self::GoAway(reason) => f.write_str(reason),
         }
@@ -83,7 +84,7 @@ impl std::fmt::Display for Ending {
 
 /// The connection to a daemon is gone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("Lost the connection to the daemon after {} s: {how}", open_for.as_secs())]
+#[error("Lost the connection to the daemon after {}: {how}", shown(*open_for))]
 pub struct Lost {
     /// How it ended.
     pub how: Ending,

@@ -33,6 +33,11 @@ impl DriverInfo {
     pub fn makes_builders(&self) -> bool {
         self.extra.get("instances").is_none_or(|value| value != "false")
     }
+
+    /// Whether the optional interface of that name counts.
+    pub fn counts(&self, interface: &str) -> bool {
+        self.optional.iter().any(|name| name == interface)
+    }
 }
 
 /// One driver option.

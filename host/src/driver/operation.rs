@@ -16,7 +16,8 @@ use super::limits::{
 };
 use super::linker::wasi_context;
 use super::node::{DriverError, DriverErrorKind, DriverResult};
-use super::state::{Call, StoreData, shown};
+use super::state::{Call, StoreData};
+use crate::duration::shown;
 use crate::progress::event::{Update, Warning};
 
 /// How often the watch looks whether a guest is idle; idleness is a matter of a minute.

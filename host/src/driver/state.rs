@@ -15,6 +15,7 @@ use super::imports::types::Failure;
 use super::limits::{Bounds, DEADLINE_GRACE};
 use super::node::{Cancel, NodeConfig};
 use super::node_state::NodeStore;
+use crate::duration::shown;
 use crate::progress::event::Sink;
 
 /// Who is calling, for which node, and what it may do: fixed for the life of a store.
@@ -111,19 +112,6 @@ impl Call {
     pub fn remaining(&self) -> Option<Duration> {
         self.deadline
             .map(|deadline| deadline.saturating_duration_since(Instant::now()))
-    }
-}
-
-/// A duration as a person would write it.
-pub(crate) fn shown(duration: Duration) -> String {
-    if duration >= Duration::from_secs(1) {
-        format!("{:.3}", duration.as_secs_f64())
-            .trim_end_matches('0')
-            .trim_end_matches('.')
-            .to_owned()
-            + " s"
-    } else {
-        format!("{} ms", duration.as_millis())
     }
 }
 
@@ -294,18 +282,5 @@ mod tests {
         assert_eq!(activity.tick(), 3);
         drop(activity.wait());
         assert_eq!(activity.tick(), 1);
-    }
-
-    #[test]
-    fn durations_are_shown_as_written_by_hand() {
-        for (milliseconds, text) in [
-            (0, "0 ms"),
-            (250, "250 ms"),
-            (1000, "1 s"),
-            (1500, "1.5 s"),
-            (60_000, "60 s"),
-        ] {
-            assert_eq!(shown(Duration::from_millis(milliseconds)), text);
-        }
     }
 }

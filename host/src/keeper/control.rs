@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::error::KeeperError;
 use super::record::{End, Reason};
+use crate::duration::shown;
 use crate::fs::FileError;
 
 /// Name of the socket in the runtime folder.
@@ -140,7 +141,8 @@ pub async fn ask(folder: &Path, request: Request, timeout: Duration) -> Result<O
     match tokio::time::timeout(timeout, ask_at(&path, request)).await {
         Ok(answer) => answer,
         Err(_) => Err(KeeperError::keeper(format!(
-            "it did not answer within {timeout:?}"
+            "it did not answer within {}",
+            shown(timeout)
         ))),
     }
 }

@@ -12,6 +12,7 @@ use super::error::KeeperError;
 use super::locks::{self, Lock};
 use super::paths::{Owner, Surroundings};
 use super::programs;
+use crate::duration::shown;
 use crate::fs::{
     FileError, LockMode, PRIVATE_DIR, PRIVATE_FILE, create_dir_all, read_if_exists, write_beside,
 };
@@ -182,7 +183,7 @@ async fn remove_mapped(
                 words = Some(text.trim().lines().last().unwrap_or_default().to_owned());
             }
             Ok(Err(error)) => words = words.or(Some(error.to_string())),
-            Err(_) => words = Some(format!("it took longer than {timeout:?}")),
+            Err(_) => words = Some(format!("it took longer than {}", shown(timeout))),
         }
     }
     words

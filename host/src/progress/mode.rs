@@ -21,6 +21,28 @@ pub enum Mode {
     Tty,
 }
 
+/// What stderr is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Console {
+    /// A file or a pipe.
+    None,
+    /// A terminal that cannot move its cursor (`TERM=dumb`), such as an editor's: for those who insist.
+    Dumb,
+    /// A terminal.
+    Terminal,
+}
+
+impl Console {
+    /// `term` is the value of `TERM`.
+    pub fn of(terminal: bool, term: Option<&str>) -> Self {
+        match (terminal, term) {
+            (false, _) => Self::None,
+            (true, Some("dumb")) => Self::Dumb,
+            (true, _) => Self::Terminal,
+        }
+    }
+}
+
 /// A mode that cannot be used. The texts are buildx's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ModeError {
@@ -65,15 +87,15 @@ impl Mode {
     /// Decides what is left open: never [`Mode::Auto`] afterwards.
     ///
     /// `environment` is the value of `BUILDKIT_PROGRESS`, which counts only for `auto`.
-    pub fn resolve(self, environment: Option<&str>, terminal: bool) -> Result<Self, ModeError> {
+    pub fn resolve(self, environment: Option<&str>, console: Console) -> Result<Self, ModeError> {
         let wanted = match self {
             Self::Auto => environment.unwrap_or_default().parse()?,
             decided => decided,
         };
         match wanted {
-            Self::Auto if terminal => Ok(Self::Tty),
+            Self::Auto if console == Console::Terminal => Ok(Self::Tty),
             Self::Auto => Ok(Self::Plain),
-            Self::Tty if !terminal => Err(ModeError::NoTerminal),
+            Self::Tty if console == Console::None => Err(ModeError::NoTerminal),
             decided => Ok(decided),
         }
     }
@@ -89,11 +111,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_dumb_terminal_is_not_redrawn_unless_asked_for() {
+        let dumb = Console::of(true, Some("dumb"));
+        assert_eq!(Mode::Auto.resolve(None, dumb), Ok(Mode::Plain));
+        assert_eq!(Mode::Auto.resolve(Some("tty"), dumb), Ok(Mode::Tty));
+        assert_eq!(Mode::Tty.resolve(None, dumb), Ok(Mode::Tty));
+        assert_eq!(Console::of(true, None), Console::Terminal);
+        assert_eq!(Console::of(false, Some("dumb")), Console::None);
+    }
+
+    #[test]
     fn the_environment_counts_only_for_auto() {
-        assert_eq!(Mode::Auto.resolve(Some("rawjson"), true), Ok(Mode::RawJson));
-        assert_eq!(Mode::Plain.resolve(Some("rawjson"), true), Ok(Mode::Plain));
-        assert_eq!(Mode::Auto.resolve(Some(""), true), Ok(Mode::Tty));
-        assert_eq!(Mode::Auto.resolve(None, false), Ok(Mode::Plain));
+        assert_eq!(
+            Mode::Auto.resolve(Some("rawjson"), Console::Terminal),
+            Ok(Mode::RawJson)
+        );
+        assert_eq!(
+            Mode::Plain.resolve(Some("rawjson"), Console::Terminal),
+            Ok(Mode::Plain)
+        );
+        assert_eq!(Mode::Auto.resolve(Some(""), Console::Terminal), Ok(Mode::Tty));
+        assert_eq!(Mode::Auto.resolve(None, Console::None), Ok(Mode::Plain));
     }
 
     #[test]
@@ -109,10 +147,10 @@ mod tests {
         let error = "fancy".parse::<Mode>().unwrap_err();
         assert_eq!(error.to_string(), "invalid progress mode fancy");
         assert_eq!(
-            Mode::Auto.resolve(Some("x"), false),
+            Mode::Auto.resolve(Some("x"), Console::None),
             Err(ModeError::Unknown("x".into()))
         );
-        let error = Mode::Auto.resolve(Some("tty"), false).unwrap_err();
+        let error = Mode::Auto.resolve(Some("tty"), Console::None).unwrap_err();
         assert_eq!(
             error.to_string(),
             "failed to get console: provided file is not a console"

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::mode::{Mode, ModeError};
+use super::mode::{Console, Mode, ModeError};
 use super::palette::Palette;
 use super::terminal::{Size, stderr_size};
 
@@ -30,6 +30,8 @@ pub struct Environment {
     pub log_lines: Option<String>,
     /// `TTY_DISPLAY_RATE`: milliseconds between refreshes.
     pub display_rate: Option<String>,
+    /// `TERM`: `dumb` is not drawn on unless asked for.
+    pub term: Option<String>,
     /// `PROGRESS_NO_TRUNC`: `0` cuts names in plain output.
     pub no_truncation: Option<String>,
 }
@@ -63,7 +65,10 @@ pub struct Settings {
 impl Settings {
     /// Decides everything; `terminal` says whether stderr is one.
     pub fn new(mode: Mode, environment: &Environment, terminal: bool) -> Result<Self, ModeError> {
-        let mode = mode.resolve(environment.mode.as_deref(), terminal)?;
+        let mode = mode.resolve(
+            environment.mode.as_deref(),
+            Console::of(terminal, environment.term.as_deref()),
+        )?;
         let (palette, bad_colours) = Palette::parse(environment.colours.as_deref().unwrap_or_default());
         let plain_colours = environment
             .no_colour
@@ -133,7 +138,7 @@ mod tests {
             log_lines: Some("12".into()),
             display_rate: Some("500".into()),
             no_truncation: Some("0".into()),
-            mode: None,
+            ..Environment::default()
         };
         let settings = Settings::new(Mode::Plain, &environment, false).unwrap();
         assert_eq!(settings.palette, None);

@@ -39,8 +39,7 @@ fn equal(one: &Warning, other: &Warning) -> bool {
 
 /// Writes the summary, or nothing when there is no warning.
 ///
-/// `expand` (debug) adds details, links and excerpts. buildx writes its colour codes to files, too, and tools match on
-/// them, so `colour` is false only for users who asked for no colours (`NO_COLOR`).
+/// `expand` (debug) adds details, links and excerpts.
 pub fn summary(warnings: &[Warning], expand: bool, colour: bool) -> Option<String> {
     if warnings.is_empty() {
         return None;

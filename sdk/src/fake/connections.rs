@@ -16,6 +16,7 @@ enum Line {
     Say(Vec<u8>),
     Expect(Vec<u8>),
     Close,
+    Fail(types::Error),
 }
 
 impl Script {
@@ -42,6 +43,13 @@ impl Script {
     #[must_use]
     pub fn close(mut self) -> Self {
         self.0.push_back(Line::Close);
+        self
+    }
+
+    /// Ends the stream with this error, as a helper program does that fails.
+    #[must_use]
+    pub fn fail(mut self, error: crate::Error) -> Self {
+        self.0.push_back(Line::Fail(error.into()));
         self
     }
 }
@@ -181,19 +189,24 @@ pub(crate) struct State {
 impl Network {
     pub(crate) fn readable(&self, connection: usize) -> bool {
         self.connections.get(connection).is_some_and(|state| {
-            !state.put_back.is_empty() || matches!(state.script.front(), Some(Line::Say(_) | Line::Close))
+            !state.put_back.is_empty()
+                || matches!(
+                    state.script.front(),
+                    Some(Line::Say(_) | Line::Close | Line::Fail(_))
+                )
         })
     }
 }
 
 impl State {
-    fn read(&mut self, max: usize) -> Option<Vec<u8>> {
+    fn read(&mut self, max: usize) -> Option<Answer<Vec<u8>>> {
         if !self.put_back.is_empty() {
             let count = self.put_back.len().min(max);
-            return Some(self.put_back.drain(..count).collect());
+            return Some(Ok(self.put_back.drain(..count).collect()));
         }
         match self.script.front_mut()? {
-            Line::Close => Some(Vec::new()),
+            Line::Close => Some(Ok(Vec::new())),
+            Line::Fail(error) => Some(Err(error.clone())),
             Line::Expect(_) => None,
             Line::Say(data) => {
                 let count = data.len().min(max);
@@ -201,7 +214,7 @@ impl State {
                 if data.is_empty() {
                     self.script.pop_front();
                 }
-                Some(part)
+                Some(Ok(part))
             }
         }
     }
@@ -249,8 +262,8 @@ impl Connection {
     }
 
     pub(crate) fn read(&self, max: u32, timeout: u64) -> Answer<Vec<u8>> {
-        if let Some(data) = self.state(|state| state.read(max as usize)) {
-            return Ok(data);
+        if let Some(answer) = self.state(|state| state.read(max as usize)) {
+            return answer;
         }
         with(|world| world.advance(timeout));
         Err(failure(ErrorKind::TimedOut, "Nothing came within the timeout"))

@@ -189,7 +189,8 @@ fn on(line: &OwnedFd, command: &Command) -> Child {
         .arg("--ctty")
         .arg(command.get_program())
         .args(command.get_args())
-        .env_clear();
+        .env_clear()
+        .env("TERM", "xterm-256color");
     for (name, value) in command.get_envs() {
         if let Some(value) = value {
             wrapped.env(name, value);
@@ -198,7 +199,6 @@ fn on(line: &OwnedFd, command: &Command) -> Child {
     if let Some(folder) = command.get_current_dir() {
         wrapped.current_dir(folder);
     }
-    wrapped.env("TERM", "xterm-256color");
     wrapped.stdin(end()).stdout(end()).stderr(end());
     wrapped.spawn().unwrap()
 }

@@ -57,10 +57,8 @@ pub fn decide(
         path if Path::new(path).is_dir() => ContextSource::Folder(PathBuf::from(path)),
         url if git_reference::is_remote(url) => ContextSource::Remote(url.to_owned()),
         path => {
-            return Err(
-                ValueError::new(format!("unable to prepare context: path {path:?} not found"))
-                    .hint("A context is a folder, an http or git address, or `-` for standard input"),
-            );
+            let error = ValueError::new(format!("unable to prepare context: path {path:?} not found"));
+            return Err(error.hint(no_context(path)));
         }
     };
     match (&context, &dockerfile) {
@@ -71,9 +69,29 @@ pub fn decide(
     }
 }
 
+/// What to pass instead of a path that is no folder.
+fn no_context(path: &str) -> String {
+    let file = Path::new(path);
+    if !file.is_file() {
+        return "A context is a folder, an http or git address, or `-` for standard input".to_owned();
+    }
+    if ARCHIVES.iter().any(|ending| path.ends_with(ending)) {
+        return format!(
+            "`{path}` is a file; an archive is read from standard input: `bkhost build - < {path}`"
+        );
+    }
+    let folder = file.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new(".")).display();
+    format!("`{path}` is a file: pass the folder, and the file with `-f`: `bkhost build -f {path} {folder}`")
+}
+
+/// How names of archives end.
+const ARCHIVES: [&str; 6] = [".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst"];
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::CommandError;
 
     fn refusal(context: &str, dockerfile: Option<&str>) -> String {
         decide(context, dockerfile).unwrap_err().to_string()
@@ -94,6 +112,26 @@ mod tests {
                 DockerfileSource::Path("sub/Dockerfile".into())
             )
         );
+    }
+
+    #[test]
+    fn a_file_for_a_context_says_where_it_belongs() {
+        let dir = tempfile::tempdir().unwrap();
+        let hint = |name: &str| {
+            let path = dir.path().join(name).display().to_string();
+            std::fs::write(&path, "").unwrap();
+            let error = CommandError::from(decide(&path, None).unwrap_err());
+            error
+                .hints()
+                .join("")
+                .replace(&dir.path().display().to_string(), "DIR")
+        };
+        assert_eq!(
+            hint("Dockerfile"),
+            "`DIR/Dockerfile` is a file: pass the folder, and the file with `-f`: `bkhost build -f DIR/Dockerfile DIR`"
+        );
+        assert!(hint("context.tar.gz").ends_with("`bkhost build - < DIR/context.tar.gz`"));
+        assert!(no_context("Cargo.toml").ends_with("`bkhost build -f Cargo.toml .`"));
     }
 
     #[test]

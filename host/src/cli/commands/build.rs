@@ -19,7 +19,7 @@ use super::super::build::request::{BuildRequest, Surroundings, TypedBuild};
 use super::super::build::solve_spec::{self, NodeFacts};
 use super::super::build::value;
 use super::super::display::{self, Display};
-use super::super::env_vars::{Environment, NO_COLOR};
+use super::super::env_vars::Environment;
 use super::super::settings::{Choice, Context, resolve_builder};
 use super::super::status;
 use crate::acquire::{AcquireError, Daemon};
@@ -143,14 +143,18 @@ pub async fn run_on(ground: &Ground<'_>, builder: &ChosenBuilder, args: BuildArg
     let display = Display::begin(ground.ui, settings, Some(description), &label);
     let outcome = build(ground, builder, typed, display.sink()).await;
     let summary = display.end().await;
+    if let Ok(built) = &outcome
+        && built.is_lost
+    {
+        warn_of_nothing(ground.ui, &builder.driver);
+    }
     show_warnings(ground, &summary);
     let built = outcome.map_err(|error| error.prefixed("failed to build"))?;
     conclude(ground.ui, &built, summary.warnings)
 }
 
 fn show_warnings(ground: &Ground<'_>, summary: &Summary) {
-    let colour = ground.environment.get(NO_COLOR).is_none();
-    if let Some(text) = summary.warnings_text(ground.ui.debug(), colour) {
+    if let Some(text) = summary.warnings_text(ground.ui.debug(), ground.ui.colour()) {
         // A terminal that has gone misses nothing.
         let _ = ground.ui.draw(text);
     }
@@ -160,6 +164,8 @@ fn show_warnings(ground: &Ground<'_>, summary: &Summary) {
 struct Built {
     request: BuildRequest,
     response: BTreeMap<String, String>,
+    /// Nobody asked for the result, so it stays in the daemon's cache.
+    is_lost: bool,
 }
 
 async fn build(ground: &Ground<'_>, builder: &ChosenBuilder, typed: TypedBuild, sink: Sink) -> Result<Built> {
@@ -173,7 +179,9 @@ async fn build(ground: &Ground<'_>, builder: &ChosenBuilder, typed: TypedBuild, 
     let (request, inputs) = load_inputs(request, &ground.cancel).await?;
     let record = Record::new(ground, builder);
     record.stamp();
-    warn_of_nothing(ground, builder, &request)?;
+    let default_load = default_load(ground, builder);
+    solve_spec::check_default_load(&request, default_load)?;
+    let is_lost = solve_spec::keeps_nothing(&request, default_load);
     let goal = Goal {
         drivers: ground.drivers,
         ui: ground.ui,
@@ -196,7 +204,11 @@ async fn build(ground: &Ground<'_>, builder: &ChosenBuilder, typed: TypedBuild, 
         sink,
     };
     let response = solve.run(found, &source_control, &record).await?;
-    Ok(Built { request, response })
+    Ok(Built {
+        request,
+        response,
+        is_lost,
+    })
 }
 
 /// Standard input may be a terminal at which nobody types: reading it has a thread of its own and can be cancelled.
@@ -228,8 +240,8 @@ impl Read for UnbufferedStdin {
     }
 }
 
-/// Says before the work that nothing of it would be kept, and refuses what cannot be done with it.
-fn warn_of_nothing(ground: &Ground<'_>, builder: &ChosenBuilder, request: &BuildRequest) -> Result<()> {
+/// Whether the builder loads results into a container engine unless told otherwise.
+fn default_load(ground: &Ground<'_>, builder: &ChosenBuilder) -> bool {
     let variable = "BUILDX_NO_DEFAULT_LOAD";
     if let Some(text) = ground
         .environment
@@ -245,15 +257,14 @@ fn warn_of_nothing(ground: &Ground<'_>, builder: &ChosenBuilder, request: &Build
         .nodes
         .first()
         .and_then(|node| node.options.get("default-load"));
-    let default_load = value::is_true(option);
-    solve_spec::check_default_load(request, default_load)?;
-    if solve_spec::keeps_nothing(request, default_load) {
-        ground.ui.warn(format!(
-            "No output specified with {} driver. Build result will only remain in the build cache. To push result image into registry use --push or to load image into docker use --load",
-            builder.driver
-        ));
-    }
-    Ok(())
+    value::is_true(option)
+}
+
+/// Said of a build that has succeeded: of a failed one there is nothing to keep.
+fn warn_of_nothing(ui: &Ui, driver: &str) {
+    ui.warn(format!(
+        "No output specified with {driver} driver. Build result will only remain in the build cache. To push result image into registry use --push or to load image into docker use --load"
+    ));
 }
 
 /// What git tells of the context; a warning is held back until the display has ended.
@@ -373,7 +384,9 @@ fn enter_layouts(exporters: &[Exporter], response: &BTreeMap<String, String>) ->
 
 /// Writes what the user asked to keep of a build that has ended well.
 fn conclude(ui: &Ui, built: &Built, warnings: Vec<Warning>) -> Result<()> {
-    let Built { request, response } = built;
+    let Built {
+        request, response, ..
+    } = built;
     if request.display.image_id {
         print(ui, format!("{}\n", image_id::image_id(response)))?;
     }

@@ -123,10 +123,10 @@ async fn show_instance(context: &Context<'_>, args: &Args, node: &dyn Node, inst
     };
     match node.logs(instance, request).await? {
         Some(pipe) => copy(context, pipe).await,
-        None => Err(CommandError::user(format!(
-            "Driver `{}` shows no logs",
-            node.info().name
-        ))),
+        None => Err(
+            CommandError::user(format!("Driver `{}` shows no logs", node.info().name))
+                .with_hint("The daemon's log is where the daemon runs; `bkhost inspect` shows the endpoint"),
+        ),
     }
 }
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::connect::fake;
+use crate::connect::helper_program::tests::helper;
 use bkhost_proto::control::control_server::ControlServer;
 use bkhost_proto::worker::WorkerRecord;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -118,10 +119,7 @@ async fn a_refused_client_certificate_is_final_and_has_its_way_out() {
 #[tokio::test]
 async fn a_helper_program_that_ends_has_its_own_words() {
     let dir = tempfile::tempdir().unwrap();
-    let program = crate::connect::helper_program::tests::helper(
-        dir.path(),
-        "echo first >&2; echo 'no such host' >&2; exit 255",
-    );
+    let program = helper(dir.path(), "echo first >&2; echo 'no such host' >&2; exit 255");
     let last_words = program.last_words();
     let pipe = Pipe::new(program).with_last_words(Some(last_words));
     let error = Channel::connect(pipe, None).await.unwrap_err();
@@ -129,6 +127,32 @@ async fn a_helper_program_that_ends_has_its_own_words() {
         error.to_string(),
         "`sh` ended with status 255 before the daemon answered: no such host"
     );
+}
+
+#[tokio::test]
+async fn a_helper_program_that_goes_on_without_its_connection_is_no_question_of_tls() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = helper(dir.path(), "echo waiting >&2; exec sleep 30");
+    let words = running.last_words();
+    tokio::time::timeout(Duration::from_secs(5), async {
+        while words.stderr().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .unwrap();
+    // Whatever carries its bytes is cut, and it does not notice.
+    let (near, far) = tokio::io::duplex(64);
+    drop(far);
+    let error = Channel::connect(Pipe::new(near).with_last_words(Some(words)), None)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "`sh` closed the connection before the daemon answered: waiting"
+    );
+    assert!(error.is_transient() && error.hint().is_none());
+    drop(running);
 }
 
 #[tokio::test]

@@ -51,14 +51,14 @@ pub async fn of_call(error: RpcError, daemon: &Daemon) -> CommandError {
 pub async fn of_solve(error: SolveError, daemon: &Daemon) -> CommandError {
     if let SolveError::Lost { how } = &error {
         let finding = daemon.diagnose(how).await;
-        return of_loss(how, &daemon.name, finding);
+        return of_loss(how, &daemon.name, daemon.node.info().counts("logs"), finding);
     }
     let kind = match &error {
         SolveError::Cancelled => ErrorKind::Cancelled,
         _ => ErrorKind::Build,
     };
     let mut command = CommandError::new(kind, text(&error)).with_exit_code(error.exit_code());
-    if let Some(hint) = error.hint() {
+    if let Some(hint) = error.hint().map(str::to_owned).or_else(|| missing_secret(&error)) {
         command = command.with_hint(hint);
     }
     error
@@ -66,6 +66,20 @@ pub async fn of_solve(error: SolveError, daemon: &Daemon) -> CommandError {
         .iter()
         .filter_map(excerpt_of)
         .fold(command, CommandError::with_preface)
+}
+
+/// How to give a secret that a step requires. Daemons say no more than `secret ID: not found`.
+fn missing_secret(error: &SolveError) -> Option<String> {
+    let SolveError::Failed(error) = error else {
+        return None;
+    };
+    let (_, named) = error
+        .message
+        .strip_suffix(": not found")?
+        .rsplit_once("secret ")?;
+    Some(format!(
+        "The build needs a secret `{named}` that was not given: `--secret id={named},src=FILE`, or `--secret id={named},env=VARIABLE`"
+    ))
 }
 
 /// Capabilities that a frontend lacks are said in words that name the way out.
@@ -95,12 +109,16 @@ fn excerpt_of(detail: &Detail) -> Option<String> {
     }
 }
 
-/// The daemon went away in the middle of a build.
-pub fn of_loss(how: &Lost, node: &str, finding: Option<Finding>) -> CommandError {
+/// The daemon went away in the middle of a build. `logs` says whether its driver shows any.
+fn of_loss(how: &Lost, node: &str, logs: bool, finding: Option<Finding>) -> CommandError {
     let Some(finding) = finding else {
-        return CommandError::new(ErrorKind::Driver, format!("failed to solve: {how}")).with_hint(format!(
-            "`bkhost logs` may show the last words of the daemon of node `{node}`"
-        ));
+        let hint = match logs {
+            true => format!("`bkhost logs` may show the last words of the daemon of node `{node}`"),
+            false => {
+                format!("The log of the daemon of node `{node}`, where it runs, may hold its last words")
+            }
+        };
+        return CommandError::new(ErrorKind::Driver, format!("failed to solve: {how}")).with_hint(hint);
     };
     let mut command = CommandError::new(
         ErrorKind::Driver,
@@ -156,7 +174,7 @@ mod tests {
             hint: Some("Look for the out-of-memory killer".into()),
             details: vec![("signal".into(), "9".into()), ("log".into(), "a\nb\n".into())],
         };
-        let error = of_loss(&lost(), "local", Some(finding));
+        let error = of_loss(&lost(), "local", true, Some(finding));
         assert_eq!(
             error.line(),
             "failed to solve: the daemon of node `local` was lost (killed): buildkitd was ended by SIGKILL"
@@ -168,10 +186,31 @@ mod tests {
 
     #[test]
     fn a_loss_without_a_finding_says_how() {
+        let without = of_loss(&lost(), "n", false, None);
+        assert!(!without.hints()[0].contains("bkhost logs"), "{without:?}");
+        let with = of_loss(&lost(), "n", true, None);
+        assert!(with.hints()[0].starts_with("`bkhost logs` "), "{with:?}");
         assert_eq!(
-            of_loss(&lost(), "n", None).line(),
+            with.line(),
             "failed to solve: Lost the connection to the daemon after 7 s: the other side closed it"
         );
+    }
+
+    #[test]
+    fn a_missing_secret_is_named_with_its_flag() {
+        let failed = |message: &str| {
+            missing_secret(&SolveError::Failed(DaemonError {
+                code: Code::Unknown,
+                message: message.into(),
+                details: Vec::new(),
+            }))
+        };
+        assert_eq!(
+            failed("failed to compute cache key: secret tok: not found").unwrap(),
+            "The build needs a secret `tok` that was not given: `--secret id=tok,src=FILE`, or `--secret id=tok,env=VARIABLE`"
+        );
+        assert_eq!(failed("docker.io/library/secret: not found"), None);
+        assert_eq!(failed("secret tok: permission denied"), None);
     }
 
     #[test]

@@ -87,10 +87,13 @@ fn unknown_host(host: &str, error: &io::Error) -> Failure {
     } else {
         ErrorKind::NotFound
     };
-    Failure::new(
-        kind,
-        format!("The host name `{host}` cannot be resolved: {}", words(error)),
-    )
+    let message = format!("The host name `{host}` cannot be resolved: {}", words(error));
+    let hint = if passing {
+        "Look at this machine's name resolution (`/etc/resolv.conf`): its server does not answer"
+    } else {
+        "Check how the name is spelled, and whether this machine can resolve it: `getent hosts` tells"
+    };
+    Failure::new(kind, message).with_hint(hint)
 }
 
 /// Both families in turn, beginning with the one the resolver prefers.
@@ -193,6 +196,26 @@ mod tests {
         assert!(first([closed, good].into()).await.is_ok());
         assert_eq!(first([closed, closed].into()).await.unwrap_err().len(), 2);
         assert!(first(VecDeque::new()).await.unwrap_err().is_empty());
+    }
+
+    #[test]
+    fn a_host_name_that_is_not_known_has_a_way_out() {
+        for (text, kind, hint) in [
+            (
+                "failed to lookup address information: Name or service not known",
+                ErrorKind::NotFound,
+                "Check how the name is spelled",
+            ),
+            (
+                "failed to lookup address information: Temporary failure in name resolution",
+                ErrorKind::Unavailable,
+                "Look at this machine's name resolution",
+            ),
+        ] {
+            let error = told::<()>(Err(unknown_host("h", &io::Error::other(text))));
+            assert_eq!(error.kind, kind);
+            assert!(error.hint.unwrap().starts_with(hint));
+        }
     }
 
     #[test]

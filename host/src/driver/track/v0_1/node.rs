@@ -79,7 +79,7 @@ impl V0_1Node {
     }
 
     fn counts(&self, optional: &str) -> bool {
-        self.info.optional.iter().any(|name| name == optional)
+        self.info.counts(optional)
     }
 }
 
