@@ -2,9 +2,11 @@
 
 mod needs_buildx;
 
+use std::path::Path;
+
 use bkhost_test_support::context::TestContext;
 use bkhost_test_support::docker::{BUILDKIT_IMAGE, DockerEngine, Release};
-use bkhost_test_support::provided;
+use bkhost_test_support::{processes, provided};
 
 use crate::harness::context;
 
@@ -49,29 +51,7 @@ fn each_engine_is_of_its_time_and_runs_what_a_builder_needs() {
 }
 
 #[test]
-fn an_engine_ends_with_everything_that_ran_in_it() {
-    for release in [Release::Current, Release::Old] {
-        let engine = DockerEngine::start(release);
-        let context = context_at(&engine);
-        let run = ["run", "--detach", "--privileged", "--name=left", BUILDKIT_IMAGE];
-        let id = docker(&context, run);
-        assert_eq!(engine.container("left").as_deref(), Some("running"));
-        assert_eq!(engine.container("right"), None);
-        let folder = engine.socket().parent().unwrap().to_owned();
-        drop(engine);
-        assert!(!folder.exists());
-        assert_eq!(
-            bkhost_test_support::processes::of(&folder),
-            [],
-            "left by {release:?}"
-        );
-        let memory = std::path::Path::new("/sys/fs/cgroup/memory/docker").join(id.trim());
-        assert!(!memory.exists(), "left by {release:?}");
-    }
-}
-
-#[test]
-fn a_builder_comes_back_when_its_engine_is_started_again() {
+fn an_engine_keeps_builders_over_a_restart_and_ends_with_everything_that_runs_in_it() {
     for release in [Release::Current, Release::Old] {
         let mut engine = DockerEngine::start(release);
         let context = context_at(&engine);
@@ -83,10 +63,18 @@ fn a_builder_comes_back_when_its_engine_is_started_again() {
             "--name=kept",
             BUILDKIT_IMAGE,
         ];
-        docker(&context, run);
+        let id = docker(&context, run);
+        assert_eq!(engine.container("kept").as_deref(), Some("running"));
+        assert_eq!(engine.container("other"), None);
         docker(&context, ["exec", "kept", "touch", "/var/lib/buildkit/mark"]);
         engine.restart();
         assert_eq!(engine.container("kept").as_deref(), Some("running"));
         docker(&context, ["exec", "kept", "test", "-e", "/var/lib/buildkit/mark"]);
+        let folder = engine.socket().parent().unwrap().to_owned();
+        drop(engine);
+        assert!(!folder.exists(), "left by {release:?}");
+        assert_eq!(processes::of(&folder), [], "left by {release:?}");
+        let group = Path::new("/sys/fs/cgroup/memory/docker").join(id.trim());
+        assert!(!group.exists(), "left by {release:?}");
     }
 }

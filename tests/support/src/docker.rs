@@ -3,7 +3,9 @@
 //! Each has namespaces of its own: a network with its own bridge, where nothing can be pulled from; its mounts; and its
 //! processes, so that killing one process ends containers and all, also when the test binary is killed.
 
+use std::fs::Permissions;
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -63,7 +65,11 @@ impl DockerEngine {
     /// When it does not start, with its log: it needs root.
     pub fn start(release: Release) -> Self {
         let folder = space::folder("bke");
-        std::fs::write(folder.path().join("daemon.json"), "{}").unwrap();
+        // Who may use the engine is up to its socket.
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+        // Its usual chatter would hide what went wrong.
+        let settings = r#"{"log-level": "warn"}"#;
+        std::fs::write(folder.path().join("daemon.json"), settings).unwrap();
         let server = launch(release, folder.path());
         let mut engine = Self {
             release,
