@@ -1,6 +1,7 @@
 //! Real Docker Engines, a current one and an old one.
 
 mod needs_buildx;
+mod needs_registry;
 
 use std::path::Path;
 

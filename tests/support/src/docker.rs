@@ -1,7 +1,7 @@
 //! A real Docker Engine for tests, current or old, which leaves no trace on the machine.
 //!
-//! Each has namespaces of its own: a network with its own bridge, where nothing can be pulled from; its mounts; and its
-//! processes, so that killing one process ends containers and all, also when the test binary is killed.
+//! Each has namespaces of its own: its mounts; its processes, so that killing one process ends containers and all, also
+//! when the test binary is killed; and most have a network with their own bridge and no way out.
 
 use std::fs::Permissions;
 use std::io::{Read as _, Write as _};
@@ -35,7 +35,7 @@ for folder in etc opt run; do
     mkdir -p "$PRIVATE/$folder/upper" "$PRIVATE/$folder/work"
     mount -t overlay overlay -o "lowerdir=/$folder,upperdir=$PRIVATE/$folder/upper,workdir=$PRIVATE/$folder/work" "/$folder"
 done
-ip link set lo up
+[ "$NETWORK" = host ] || ip link set lo up
 exec docker-init -- dockerd "$@"
 "#;
 
@@ -48,31 +48,52 @@ pub enum Release {
     Old,
 }
 
+/// What an engine and its containers are connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// A network of its own with the usual bridge, and nothing else.
+    Own,
+    /// The machine's, where a test's registry listens. There is no bridge: containers have this network, when they are
+    /// started with `--network host`, or none. Only the loopback interface is used.
+    Host,
+}
+
 /// A running engine with the images `busybox` and [`BUILDKIT_IMAGE`]. It ends with all its containers, and its folder
 /// goes, on drop.
 pub struct DockerEngine {
     release: Release,
+    network: Network,
     // Fields are dropped in this order.
     server: Server,
     folder: tempfile::TempDir,
 }
 
 impl DockerEngine {
-    /// Starts an engine.
+    /// Starts an engine with a network of its own.
     ///
     /// # Panics
     ///
     /// When it does not start, with its log: it needs root.
     pub fn start(release: Release) -> Self {
+        Self::start_on(release, Network::Own)
+    }
+
+    /// Starts an engine on this network.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start, with its log: it needs root.
+    pub fn start_on(release: Release, network: Network) -> Self {
         let folder = space::folder("bke");
         // Who may use the engine is up to its socket.
         std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
         // Its usual chatter would hide what went wrong.
         let settings = r#"{"log-level": "warn"}"#;
         std::fs::write(folder.path().join("daemon.json"), settings).unwrap();
-        let server = launch(release, folder.path());
+        let server = launch(release, network, folder.path());
         let mut engine = Self {
             release,
+            network,
             server,
             folder,
         };
@@ -130,7 +151,7 @@ impl DockerEngine {
             assert!(start.elapsed() < LIMIT, "the engine did not end:\n{}", self.log());
             std::thread::sleep(POLL);
         }
-        self.server = launch(self.release, self.folder.path());
+        self.server = launch(self.release, self.network, self.folder.path());
         self.wait_until_up();
     }
 
@@ -187,11 +208,14 @@ impl Drop for DockerEngine {
     }
 }
 
-fn launch(release: Release, folder: &Path) -> Server {
+fn launch(release: Release, network: Network, folder: &Path) -> Server {
     let programs = provided::docker_programs(release);
     let mut command = Command::new("unshare");
+    if network == Network::Own {
+        command.arg("--net");
+    }
     command
-        .args(["--net", "--mount", "--propagation", "private"])
+        .args(["--mount", "--propagation", "private"])
         .args(["--pid", "--fork", "--kill-child", "--mount-proc"])
         .args(["sh", "-ec", START, "dockerd"]);
     for (option, name) in [
@@ -201,6 +225,16 @@ fn launch(release: Release, folder: &Path) -> Server {
         ("--config-file", "daemon.json"),
     ] {
         command.arg(option).arg(folder.join(name));
+    }
+    if network == Network::Host {
+        // Neither rules nor a bridge are left on the machine, and images come from it alone.
+        command
+            .args(["--bridge=none", "--iptables=false", "--ip6tables=false"])
+            .env("NETWORK", "host")
+            .env("HTTPS_PROXY", "http://127.0.0.1:1")
+            .env("NO_PROXY", "127.0.0.1,localhost");
+    } else {
+        command.env("NETWORK", "own");
     }
     command
         .arg("--host")
