@@ -28,6 +28,7 @@ mod many_files;
 mod needs_buildx;
 mod needs_buildx_errors;
 mod needs_buildx_store;
+mod needs_docker;
 mod needs_netns;
 mod needs_registry;
 mod needs_rootless;

@@ -1,9 +1,14 @@
-//! Root file systems made from Debian packages: nothing is pulled, and no daemon is needed.
+//! Root file systems and images made from Debian packages and the pinned programs: nothing is pulled, and no daemon is
+//! needed.
+
+mod buildkit;
+mod layout;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use self::layout::Image;
 use crate::failure::{Failure, Result};
 use crate::inputs::{self, Inputs};
 use crate::packages;
@@ -22,7 +27,7 @@ struct Base {
 /// A shell and the usual small programs in one static file.
 const BUSYBOX: Base = Base {
     name: "busybox",
-    edition: "1",
+    edition: "2",
     packages: &["busybox-static"],
     trim: &["usr", "etc"],
 };
@@ -30,7 +35,7 @@ const BUSYBOX: Base = Base {
 /// That, and a C compiler with a C library to link statically: what `examples/hello` is built with.
 const COMPILER: Base = Base {
     name: "compiler",
-    edition: "1",
+    edition: "2",
     packages: &["busybox-static", "tcc", "libtcc-dev", "musl", "musl-dev", "libc6"],
     trim: &[
         "etc",
@@ -40,11 +45,17 @@ const COMPILER: Base = Base {
     ],
 };
 
-/// Makes what tests use: `busybox/rootfs` (a folder), `busybox/rootfs.tar` and `busybox/oci` (an image layout).
+/// Makes what tests use: `busybox/rootfs` (a folder), `busybox/rootfs.tar`, `busybox/oci` (an image layout) and
+/// `busybox/image.tar` (what an engine loads).
 pub fn for_tests(place: &Place) -> Result {
     BUSYBOX.make(place)?;
     COMPILER.make(place)?;
     Ok(())
+}
+
+/// Makes what engines start builders from, out of the pinned programs: `buildkit/oci` and `buildkit/image.tar`.
+pub fn for_engines(place: &Place) -> Result {
+    buildkit::make(place)
 }
 
 /// Makes the base of `examples/hello` and gives its compressed archive.
@@ -77,8 +88,15 @@ impl Base {
         }
         link_applets(&rootfs)?;
         write_base_files(&rootfs)?;
-        archive(&folder)?;
-        layout::write(&folder, self.name)?;
+        let archive = folder.join("rootfs.tar");
+        pack(&rootfs, &archive)?;
+        compress(&archive, "-6")?;
+        let image = Image {
+            repository: &format!("docker.io/library/{}", self.name),
+            tag: "latest",
+            config: "{\"Env\":[\"PATH=/bin:/usr/bin\"],\"Cmd\":[\"/bin/sh\"]}",
+        };
+        image.write(&folder)?;
         inputs::keep(&stamp, &digest)?;
         Ok(folder)
     }
@@ -123,7 +141,7 @@ fn open_to_all(folder: &Path) -> Result {
 }
 
 /// The same files give the same archive: names are sorted, times and owners are fixed.
-fn archive(folder: &Path) -> Result {
+fn pack(folder: &Path, archive: &Path) -> Result {
     let mut tar = Command::new("tar");
     tar.args([
         "--create",
@@ -134,89 +152,16 @@ fn archive(folder: &Path) -> Result {
         "--numeric-owner",
     ]);
     tar.arg("--file")
-        .arg(folder.join("rootfs.tar"))
+        .arg(archive)
         .arg("--directory")
-        .arg(folder.join("rootfs"))
+        .arg(folder)
         .arg(".");
-    process::run_quietly(&mut tar)?;
-    process::run_quietly(
-        Command::new("gzip")
-            .args(["--keep", "--no-name"])
-            .arg(folder.join("rootfs.tar")),
-    )
+    process::run_quietly(&mut tar)
 }
 
-/// An OCI image layout with one layer.
-mod layout {
-    use super::{Command, Failure, Path, Result, fs, inputs, process};
-
-    const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
-    const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-    const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-
-    struct Blob {
-        digest: String,
-        size: u64,
-    }
-
-    impl Blob {
-        fn descriptor(&self, media_type: &str, more: &str) -> String {
-            format!(
-                "{{\"mediaType\":\"{media_type}\",\"digest\":\"sha256:{}\",\"size\":{}{more}}}",
-                self.digest, self.size
-            )
-        }
-    }
-
-    /// Writes `oci/` beside the archives, with the tag `latest`.
-    pub fn write(folder: &Path, name: &str) -> Result {
-        let layout = folder.join("oci");
-        let content = sha256(&folder.join("rootfs.tar"))?;
-        let layer = store(&layout, &folder.join("rootfs.tar.gz"))?;
-        let config = format!(
-            "{{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{{\"Env\":[\"PATH=/bin:/usr/bin\"],\"Cmd\":[\"/bin/sh\"]}},\
-             \"rootfs\":{{\"type\":\"layers\",\"diff_ids\":[\"sha256:{content}\"]}}}}"
-        );
-        let config = store_text(&layout, &config)?;
-        let manifest = format!(
-            "{{\"schemaVersion\":2,\"mediaType\":\"{MANIFEST}\",\"config\":{},\"layers\":[{}]}}",
-            config.descriptor(CONFIG, ""),
-            layer.descriptor(LAYER, "")
-        );
-        let manifest = store_text(&layout, &manifest)?;
-        let names = format!(
-            ",\"annotations\":{{\"io.containerd.image.name\":\"docker.io/library/{name}:latest\",\
-             \"org.opencontainers.image.ref.name\":\"latest\"}}"
-        );
-        let index = format!(
-            "{{\"schemaVersion\":2,\"manifests\":[{}]}}",
-            manifest.descriptor(MANIFEST, &names)
-        );
-        inputs::write(&layout.join("index.json"), index.as_bytes())?;
-        inputs::write(&layout.join("oci-layout"), b"{\"imageLayoutVersion\":\"1.0.0\"}")
-    }
-
-    fn store_text(layout: &Path, text: &str) -> Result<Blob> {
-        let file = layout.join("text");
-        inputs::write(&file, text.as_bytes())?;
-        let blob = store(layout, &file)?;
-        inputs::remove(&file)?;
-        Ok(blob)
-    }
-
-    fn store(layout: &Path, file: &Path) -> Result<Blob> {
-        let digest = sha256(file)?;
-        let place = layout.join("blobs/sha256").join(&digest);
-        inputs::make_folder(&layout.join("blobs/sha256"))?;
-        let size = fs::copy(file, &place).map_err(|cause| Failure::io("copy", file, &cause))?;
-        Ok(Blob { digest, size })
-    }
-
-    fn sha256(file: &Path) -> Result<String> {
-        let line = process::output(Command::new("sha256sum").arg("--").arg(file))?;
-        line.split_whitespace()
-            .next()
-            .map(str::to_owned)
-            .ok_or_else(|| Failure::new("`sha256sum` said nothing"))
-    }
+/// Makes `<archive>.gz` beside it.
+fn compress(archive: &Path, level: &str) -> Result {
+    let mut gzip = Command::new("gzip");
+    gzip.args(["--keep", "--no-name", level]).arg(archive);
+    process::run_quietly(&mut gzip)
 }

@@ -37,7 +37,7 @@ cargo xtask <task>
   images                       make the root file systems that tests and the demo use
 
 Each task installs what it needs. Servers and images are kept in $XDG_CACHE_HOME/bkhost (~/.cache/bkhost).
-`--without` takes rootless, registry, buildx, netns or shells, for machines that lack it.";
+`--without` takes rootless, registry, buildx, netns, docker or shells, for machines that lack it.";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -64,7 +64,7 @@ fn perform(words: &[String]) -> Result<bool> {
         "drivers" => drivers::build(&place, which(rest)?).map(|()| true),
         "bench" => bench::run(&place, runs(rest)?).map(|()| true),
         "engines" => nothing_else(rest)
-            .and_then(|()| engines::install(&place, &engines::ALL))
+            .and_then(|()| all_engines(&place))
             .map(|()| true),
         "images" => nothing_else(rest)
             .and_then(|()| images::for_tests(&place))
@@ -75,6 +75,22 @@ fn perform(words: &[String]) -> Result<bool> {
         }
         other => Err(Failure::new(format!("There is no task `{other}`")).hint("Run: cargo xtask help")),
     }
+}
+
+/// Every server, with the time that each took.
+fn all_engines(place: &Place) -> Result {
+    let mut clock = Clock::default();
+    for engine in engines::ALL {
+        clock.phase(&format!("server {}", engine.name), || {
+            engines::install(place, &[engine])
+        })?;
+    }
+    clock.phase("servers of Debian", || {
+        engines::debian::install(place, &engines::debian::ALL)
+    })?;
+    clock.phase("images of servers", || images::for_engines(place))?;
+    print!("{}", clock.table());
+    Ok(())
 }
 
 fn set_up(place: &Place, options: &test::Options) -> Result {

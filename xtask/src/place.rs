@@ -5,6 +5,11 @@ use std::path::{Path, PathBuf};
 
 use crate::failure::{Failure, Result};
 
+/// Folder of the current Docker Engine's programs, below that of all servers. They are on no other test's `PATH`.
+pub const DOCKER: &str = "docker-engine";
+/// Folder of an old Docker Engine's programs, which must never meet the current ones.
+pub const OLD_DOCKER: &str = "docker-engine-20.10";
+
 /// The folders that tasks work in.
 #[derive(Debug, Clone)]
 pub struct Place {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::drivers::{self, Which};
+use crate::engines::debian::{self, Packaged};
 use crate::engines::{self, Engine};
 use crate::failure::{Failure, Result};
 use crate::packages::{self, Needed};
@@ -17,41 +18,63 @@ use crate::{guest, images, process};
 /// What a machine may lack. Tests that need it have `needs_NAME` in their path.
 struct Ability {
     name: &'static str,
-    engine: Option<&'static Engine>,
+    engines: &'static [&'static Engine],
+    packaged: &'static [&'static Packaged],
     packages: &'static [Needed],
+    /// Images that it starts containers from.
+    images: bool,
 }
 
-const ABILITIES: [Ability; 5] = [
+const PLAIN: Ability = Ability {
+    name: "",
+    engines: &[],
+    packaged: &[],
+    packages: &[],
+    images: false,
+};
+
+const ABILITIES: [Ability; 6] = [
     Ability {
         name: "rootless",
-        engine: Some(&engines::ROOTLESSKIT),
+        engines: &[&engines::ROOTLESSKIT],
         packages: &[Needed {
             package: "uidmap",
             proof: "newuidmap",
         }],
+        ..PLAIN
     },
     Ability {
         name: "registry",
-        engine: Some(&engines::REGISTRY),
-        packages: &[],
+        engines: &[&engines::REGISTRY],
+        ..PLAIN
     },
     Ability {
         name: "buildx",
-        engine: Some(&engines::BUILDX),
-        packages: &[],
+        engines: &[&engines::BUILDX],
+        ..PLAIN
     },
     Ability {
         name: "netns",
-        engine: None,
-        packages: &[Needed {
-            package: "iproute2",
-            proof: "ip",
-        }],
+        packages: &[IP],
+        ..PLAIN
+    },
+    Ability {
+        name: "docker",
+        engines: &[&engines::DOCKER, &engines::DOCKER_CLI],
+        packaged: &[&debian::DOCKER_INIT, &debian::OLD_DOCKER],
+        // An engine makes rules for its bridge.
+        packages: &[
+            IP,
+            Needed {
+                package: "iptables",
+                proof: "iptables",
+            },
+        ],
+        images: true,
     },
     // Bash is there wherever the tasks run; PowerShell is no package of Debian's.
     Ability {
         name: "shells",
-        engine: None,
         packages: &[
             Needed {
                 package: "zsh",
@@ -62,8 +85,14 @@ const ABILITIES: [Ability; 5] = [
                 proof: "fish",
             },
         ],
+        ..PLAIN
     },
 ];
+
+const IP: Needed = Needed {
+    package: "iproute2",
+    proof: "ip",
+};
 
 /// What the user asked for.
 #[derive(Debug, Default)]
@@ -118,9 +147,18 @@ pub fn set_up(place: &Place, options: &Options, clock: &mut Clock) -> Result {
     let packages: Vec<Needed> = wanted().flat_map(|ability| ability.packages).copied().collect();
     clock.phase("Debian packages", || packages::install(&packages))?;
     let mut servers = vec![&engines::BUILDKIT, &engines::RUNC];
-    servers.extend(wanted().filter_map(|ability| ability.engine));
-    clock.phase("servers", || engines::install(place, &servers))?;
+    servers.extend(wanted().flat_map(|ability| ability.engines).copied());
+    for server in servers {
+        clock.phase(&format!("server {}", server.name), || {
+            engines::install(place, &[server])
+        })?;
+    }
+    let packaged: Vec<_> = wanted().flat_map(|ability| ability.packaged).copied().collect();
+    clock.phase("servers of Debian", || debian::install(place, &packaged))?;
     clock.phase("images", || images::for_tests(place))?;
+    if wanted().any(|ability| ability.images) {
+        clock.phase("images of servers", || images::for_engines(place))?;
+    }
     clock.phase("drivers and fixtures", || {
         drivers::build(place, Which::WithFixtures)
     })
@@ -320,6 +358,9 @@ mod tests {
     fn an_exclusion_must_be_known() {
         assert!(check(&["rootless".into()]).is_ok());
         let failure = check(&["rotless".into()]).unwrap_err().to_string();
-        assert!(failure.contains("rootless, registry, buildx, netns"), "{failure}");
+        assert!(
+            failure.contains("rootless, registry, buildx, netns, docker"),
+            "{failure}"
+        );
     }
 }

@@ -3,7 +3,9 @@
 pub mod call;
 pub mod certificates;
 pub mod context;
+mod control_groups;
 pub mod daemon;
+pub mod docker;
 pub mod namespace;
 pub mod processes;
 pub mod provided;

@@ -6,6 +6,8 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+use crate::docker::Release;
+
 /// A pinned program: `buildkitd`, `buildctl`, `runc`, `rootlesskit`, `buildx` or `registry`.
 pub fn program(name: &str) -> PathBuf {
     existing(engines().join(name))
@@ -14,6 +16,19 @@ pub fn program(name: &str) -> PathBuf {
 /// The folder of the pinned programs. buildkitd finds runc only when this folder is on its `PATH`.
 pub fn engines() -> PathBuf {
     folder("BKHOST_TEST_ENGINES", || cache().join("engines/bin"))
+}
+
+/// The folder of an engine's programs. The current one finds the pinned runc beside it.
+pub fn docker_programs(release: Release) -> PathBuf {
+    existing(engines().join(match release {
+        Release::Current => "docker-engine",
+        Release::Old => "docker-engine-20.10",
+    }))
+}
+
+/// The real docker command.
+pub fn docker() -> PathBuf {
+    existing(docker_programs(Release::Current).join("docker"))
 }
 
 /// A root file system made for tests (`busybox`, `compiler`) as a folder.
@@ -29,6 +44,11 @@ pub fn rootfs_archive(name: &str) -> PathBuf {
 /// The same as an OCI image layout with the tag `latest`.
 pub fn image_layout(name: &str) -> PathBuf {
     image(name, "oci")
+}
+
+/// An image (`busybox`, `buildkit`) as an archive that every engine loads.
+pub fn image_archive(name: &str) -> PathBuf {
+    image(name, "image.tar")
 }
 
 fn image(name: &str, kind: &str) -> PathBuf {

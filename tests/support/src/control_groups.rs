@@ -1,0 +1,39 @@
+//! Control groups of containers whose engine was killed: nobody else removes them.
+
+use std::path::{Path, PathBuf};
+
+const ROOT: &str = "/sys/fs/cgroup";
+/// Where an engine puts containers, and where clients ask it to put builders.
+const PARENTS: [&str; 2] = ["docker", "docker/buildx"];
+
+/// Removes the groups of these containers, which have no processes any more, with what steps left below them.
+pub fn remove(containers: &[String]) {
+    for hierarchy in hierarchies() {
+        for (parent, id) in PARENTS
+            .iter()
+            .flat_map(|parent| containers.iter().map(move |id| (parent, id)))
+        {
+            remove_tree(&hierarchy.join(parent).join(id));
+        }
+    }
+}
+
+/// One hierarchy with version 2, one for each controller with version 1.
+fn hierarchies() -> Vec<PathBuf> {
+    let root = Path::new(ROOT);
+    folders(root).into_iter().chain([root.to_owned()]).collect()
+}
+
+/// The files in a group are the kernel's: only folders are removed, the innermost first.
+fn remove_tree(group: &Path) {
+    folders(group).iter().for_each(|below| remove_tree(below));
+    let _ = std::fs::remove_dir(group);
+}
+
+fn folders(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir() && !path.is_symlink())
+        .collect()
+}
