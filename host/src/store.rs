@@ -465,6 +465,83 @@ mod tests {
         assert!(outside.exists() && !store.contains("a"));
     }
 
+    fn select(store: &Store, name: &str, key: &str, default: bool, shared: bool) {
+        let selection = selection::Selection {
+            key: key.to_owned(),
+            name: name.to_owned(),
+            global: false,
+        };
+        let transaction = store.try_transaction().unwrap().unwrap();
+        transaction.select(&selection, default, shared).unwrap();
+    }
+
+    /// Paths below `root` that are not the owner's, and how many there are in all.
+    fn strange(root: &Path, owner: owner::Owner) -> (Vec<PathBuf>, usize) {
+        use std::os::unix::fs::MetadataExt as _;
+        let all: Vec<_> = walkdir::WalkDir::new(root)
+            .into_iter()
+            .map(Result::unwrap)
+            .collect();
+        let count = all.len();
+        let strange = all.into_iter().filter(|entry| {
+            let metadata = entry.metadata().unwrap();
+            (metadata.uid(), metadata.gid()) != (owner.uid, owner.gid)
+        });
+        (strange.map(walkdir::DirEntry::into_path).collect(), count)
+    }
+
+    #[test]
+    fn what_root_makes_for_a_user_is_theirs() {
+        let dir = tempfile::tempdir().unwrap();
+        let owner = owner::Owner::for_tests();
+        let home = dir.path().join("home");
+        let store = Store::new(Layout::new(home.join(".docker/buildx"), Some(owner)));
+        let mut shared = BuilderRecord::new("Shared", "kubernetes");
+        let options = BTreeMap::from([("loadbalance".into(), "sticky:team".into())]);
+        shared.nodes = Some(vec![NodeRecord {
+            name: "shared0".into(),
+            driver_opts: Some(options),
+            ..NodeRecord::default()
+        }]);
+        save(&store, &shared);
+        save(&store, &BuilderRecord::new("own", "process"));
+        select(&store, "Shared", "one", true, true);
+        select(&store, "own", "two", true, false);
+        store.client_id().unwrap();
+        store
+            .write_local_state("Shared", "shared0", "r", &local_state::LocalState::default())
+            .unwrap();
+        let layout = store.layout();
+        for made in [
+            layout.lock(),
+            layout.instances().join("shared"),
+            layout.own_instances().join("own"),
+            layout.own_options().join("shared"),
+            layout.current(),
+            layout.own_current(),
+            layout.default_of("one"),
+            layout.own_default_of("two"),
+            layout.activity("Shared"),
+            layout.node_id(),
+            layout.refs().join("Shared/shared0/r"),
+        ] {
+            assert!(made.is_file(), "{}", made.display());
+        }
+        let (others, count) = strange(&home, owner);
+        assert!(others.is_empty() && count > 20, "{others:?} of {count}");
+    }
+
+    #[test]
+    fn a_folder_that_root_made_in_a_users_store_becomes_theirs() {
+        let dir = tempfile::tempdir().unwrap();
+        let owner = owner::Owner::for_tests();
+        let root = dir.path().join("buildx");
+        std::fs::create_dir_all(root.join("instances")).unwrap();
+        let store = Store::new(Layout::new(&root, Some(owner)));
+        save(&store, &BuilderRecord::new("a", "remote"));
+        assert_eq!(strange(&root, owner).0, Vec::<PathBuf>::new());
+    }
+
     #[test]
     fn the_client_identity_is_kept() {
         let (_dir, store) = store();

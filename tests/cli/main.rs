@@ -20,3 +20,4 @@ mod program;
 mod reference;
 mod removal;
 mod selection;
+mod sudo;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use async_trait::async_trait;
 
 use crate::connect::pipe::Pipe;
+use crate::fs::Owner;
 use crate::progress::event::Sink;
 
 /// What a driver says about itself before anything is opened.
@@ -95,6 +96,8 @@ pub struct NodeConfig {
     /// Where the driver's key-value state of this node is kept; absent for a builder that is not stored yet, whose
     /// state then lives in memory.
     pub state_file: Option<PathBuf>,
+    /// Whom that file belongs to, if that is not simply who runs the command.
+    pub state_owner: Option<Owner>,
 }
 
 /// State of a node or an instance.
