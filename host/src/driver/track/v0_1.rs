@@ -119,6 +119,7 @@ impl V0_1 {
             state: purpose.state,
             sink: purpose.sink,
             deadline: purpose.deadline,
+            idle_limit: self.runtime.idle_limit,
             cancel: purpose.cancel,
             read_only: purpose.read_only,
             activity: Activity::new(),
