@@ -1,7 +1,10 @@
 //! A sealed environment: temporary home, chosen variables, captured output.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
-#![allow(dead_code, reason = "two test programs use this file, neither all of it")]
+#![allow(
+    dead_code,
+    reason = "several test programs use this file, none of them all of it"
+)]
 
 use std::io::Write;
 use std::path::PathBuf;
