@@ -222,6 +222,19 @@ impl From<crate::store::StoreError> for CommandError {
                     .with_source(error_source(&error))
                     .with_hint(hint)
             }
+            StoreError::Unreadable { ref name, ref source } => {
+                let hint = match source.io_kind() {
+                    Some(std::io::ErrorKind::IsADirectory) => {
+                        "A folder is no builder: move it to another place".to_owned()
+                    }
+                    _ => format!(
+                        "`bkhost rm --keep-daemon {name}` forgets the builder without reading its file"
+                    ),
+                };
+                Self::user(error.to_string())
+                    .with_source(error_source(&error))
+                    .with_hint(hint)
+            }
             StoreError::Encode { .. } => Self::internal(error.to_string()).with_source(error_source(&error)),
             StoreError::Changed { .. } => Self::user(error.to_string()).with_hint("Run the command again"),
             StoreError::Name(name) => Self::user(name.to_string()),

@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Mode of files that only their owner may read.
@@ -74,6 +74,42 @@ impl FileError {
     }
 }
 
+/// User and group that get what is created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+}
+
+impl Owner {
+    /// One to give files to: somebody else where the tests run as root, who alone may give anything away.
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        match rustix::process::geteuid() {
+            root if root.is_root() => Self {
+                uid: 12_345,
+                gid: 12_346,
+            },
+            user => Self {
+                uid: user.as_raw(),
+                gid: rustix::process::getegid().as_raw(),
+            },
+        }
+    }
+
+    /// Gives `path` to this owner, unless it is theirs.
+    pub fn give(self, path: &Path) -> Result<(), FileError> {
+        let metadata = std::fs::symlink_metadata(path).map_err(FileError::io("read", path))?;
+        if (metadata.uid(), metadata.gid()) == (self.uid, self.gid) {
+            return Ok(());
+        }
+        std::os::unix::fs::lchown(path, Some(self.uid), Some(self.gid))
+            .map_err(FileError::io("change the owner of", path))
+    }
+}
+
 /// Reads a whole file; `None` when it does not exist.
 pub fn read_if_exists(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     match std::fs::read(path) {
@@ -86,18 +122,24 @@ pub fn read_if_exists(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
 /// Creates `path` and its missing parents with exactly `mode` each (the umask does not count). Existing folders are
 /// left as they are.
 pub fn create_dir_all(path: &Path, mode: u32) -> Result<(), FileError> {
+    create_dir_all_for(path, mode, None)
+}
+
+/// Like [`create_dir_all`]; what is created is given to `owner`, if there is one.
+pub fn create_dir_all_for(path: &Path, mode: u32, owner: Option<Owner>) -> Result<(), FileError> {
     if path.is_dir() {
         return Ok(());
     }
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        create_dir_all(parent, mode)?;
+        create_dir_all_for(parent, mode, owner)?;
     }
     match DirBuilder::new().mode(mode).create(path) {
         Ok(()) => std::fs::set_permissions(path, Permissions::from_mode(mode))
             .map_err(FileError::io("set the mode of", path)),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => return Ok(()),
         Err(error) => Err(FileError::io("create folder", path)(error)),
-    }
+    }?;
+    owner.map_or(Ok(()), |owner| owner.give(path))
 }
 
 /// Replaces `path` by `data` with exactly `mode`, through a temporary file in `staging` on the same file system.

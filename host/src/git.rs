@@ -5,8 +5,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
-use tokio::process::Command;
+use tokio::process::{Child, Command};
+
+/// How long git may take for all that it is asked. Nothing of it needs a network, and the slowest part, listing the
+/// changes of a work tree, takes a second or two in the largest repositories; what takes longer hangs: a dead mount, a
+/// file-system monitor that does not answer, a wrapper that asks a question. No build should wait for that.
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// What is wanted from git.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,18 +69,41 @@ pub async fn facts(
     if !(wishes.info || wishes.labels) || !may_be_work_tree(&folder) {
         return Facts::default();
     }
-    match ask(&folder, dockerfile, mounts, wishes).await {
-        Ok(attributes) => Facts {
+    let git = Git {
+        program: Path::new("git"),
+        folder: &folder,
+    };
+    facts_within(LIMIT, &git, dockerfile, mounts, wishes).await
+}
+
+async fn facts_within(
+    limit: Duration,
+    git: &Git<'_>,
+    dockerfile: Option<&Path>,
+    mounts: &BTreeMap<String, PathBuf>,
+    wishes: Wishes,
+) -> Facts {
+    let asked = tokio::time::timeout(limit, ask(git, dockerfile, mounts, wishes));
+    match asked.await {
+        Ok(Ok(attributes)) => Facts {
             attributes,
             warning: None,
         },
-        Err(why) if folder.join(".git").is_dir() => Facts {
+        Ok(Err(why)) if git.folder.join(".git").is_dir() => Facts::missing(&why),
+        Ok(Err(_)) => Facts::default(),
+        // The user has waited for it.
+        Err(_) => Facts::missing(&format!("git did not end within {limit:?} and was stopped")),
+    }
+}
+
+impl Facts {
+    fn missing(why: &str) -> Self {
+        Self {
             attributes: BTreeMap::new(),
             warning: Some(format!(
                 "current commit information was not captured by the build: {why}"
             )),
-        },
-        Err(_) => Facts::default(),
+        }
     }
 }
 
@@ -84,18 +113,19 @@ fn may_be_work_tree(folder: &Path) -> bool {
 }
 
 async fn ask(
-    folder: &Path,
+    git: &Git<'_>,
     dockerfile: Option<&Path>,
     mounts: &BTreeMap<String, PathBuf>,
     wishes: Wishes,
 ) -> Result<BTreeMap<String, String>, String> {
-    let root = git(folder, &["rev-parse", "--show-toplevel"]).await;
+    let folder = git.folder;
+    let root = git.run(&["rev-parse", "--show-toplevel"]).await;
     let root = root.map_err(|error| match error {
         GitError::NotFound => "git was not found in the system".to_owned(),
         GitError::Failed(text) => format!("failed to get git root dir: {text}"),
     })?;
     let root = PathBuf::from(root);
-    let (revision, source) = tokio::join!(revision(folder, wishes.dirty), source(folder));
+    let (revision, source) = tokio::join!(revision(git, wishes.dirty), source(git));
     let mut attributes = BTreeMap::new();
     let mut tell = |vcs: &str, label: &str, value: Option<String>| {
         let Some(value) = value.filter(|value| !value.is_empty()) else {
@@ -139,14 +169,15 @@ fn below(root: &Path, path: &Path) -> Option<String> {
 }
 
 /// The commit that is checked out; `None` before the first one.
-async fn revision(folder: &Path, dirty: bool) -> Result<Option<String>, String> {
-    let mut commit = match git(folder, &["show", "--format=%H", "HEAD", "--quiet", "--"]).await {
+async fn revision(git: &Git<'_>, dirty: bool) -> Result<Option<String>, String> {
+    let mut commit = match git.run(&["show", "--format=%H", "HEAD", "--quiet", "--"]).await {
         Ok(commit) => commit,
         Err(GitError::Failed(text)) if is_unborn(&text) => return Ok(None),
         Err(error) => return Err(format!("failed to get git commit: {error}")),
     };
     if dirty
-        && git(folder, &["status", "--porcelain", "--ignored"])
+        && git
+            .run(&["status", "--porcelain", "--ignored"])
             .await
             .is_ok_and(|lines| !lines.is_empty())
     {
@@ -167,19 +198,17 @@ fn is_unborn(text: &str) -> bool {
 }
 
 /// Address of the remote that the branch follows, else of `origin`, else of `upstream`, without credentials.
-async fn source(folder: &Path) -> Option<String> {
-    let followed = match git(folder, &["symbolic-ref", "-q", "HEAD"]).await {
-        Ok(branch) => git(
-            folder,
-            &["for-each-ref", "--format=%(upstream:remotename)", &branch],
-        )
-        .await
-        .ok(),
+async fn source(git: &Git<'_>) -> Option<String> {
+    let followed = match git.run(&["symbolic-ref", "-q", "HEAD"]).await {
+        Ok(branch) => git
+            .run(&["for-each-ref", "--format=%(upstream:remotename)", &branch])
+            .await
+            .ok(),
         Err(_) => None,
     };
     let remotes = followed.filter(|remote| !remote.is_empty()).into_iter();
     for remote in remotes.chain(["origin".to_owned(), "upstream".to_owned()]) {
-        if let Ok(address) = git(folder, &["remote", "get-url", &remote]).await
+        if let Ok(address) = git.run(&["remote", "get-url", &remote]).await
             && !address.is_empty()
         {
             return Some(without_credentials(&address));
@@ -207,26 +236,70 @@ enum GitError {
     Failed(String),
 }
 
-async fn git(folder: &Path, arguments: &[&str]) -> Result<String, GitError> {
-    let output = Command::new("git")
-        .args(["-c", "log.showSignature=false"])
-        .args(arguments)
-        .current_dir(folder)
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => GitError::NotFound,
-            _ => GitError::Failed(error.to_string()),
-        })?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned());
+/// The program, and the folder that it is asked about.
+struct Git<'a> {
+    program: &'a Path,
+    folder: &'a Path,
+}
+
+impl Git<'_> {
+    /// What it prints. Dropping the future ends it.
+    async fn run(&self, arguments: &[&str]) -> Result<String, GitError> {
+        let child = Command::new(self.program)
+            .args(["-c", "log.showSignature=false"])
+            .args(arguments)
+            .current_dir(self.folder)
+            .env("LC_ALL", "C")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .map_err(GitError::of)?;
+        let mut group = Group::of(&child);
+        let output = child.wait_with_output().await.map_err(GitError::of)?;
+        group.ended();
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned());
+        }
+        Err(GitError::Failed(
+            String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        ))
     }
-    Err(GitError::Failed(
-        String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-    ))
+}
+
+impl GitError {
+    fn of(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::NotFound => Self::NotFound,
+            _ => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+/// The processes of one command, which are killed together: `git` may be a wrapper, and starts helpers itself.
+struct Group(Option<rustix::process::Pid>);
+
+impl Group {
+    /// Of a child that leads a group.
+    fn of(child: &Child) -> Self {
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        Self(id.and_then(rustix::process::Pid::from_raw))
+    }
+
+    /// The leader has been waited for: its number may be somebody else's by now.
+    fn ended(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // It may have ended on its own.
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -239,6 +312,11 @@ mod tests {
         dirty: true,
     };
 
+    async fn git(folder: &Path, arguments: &[&str]) -> String {
+        let program = Path::new("git");
+        Git { program, folder }.run(arguments).await.unwrap()
+    }
+
     async fn run(folder: &Path, arguments: &[&str]) {
         let identity = [
             "-c",
@@ -249,7 +327,7 @@ mod tests {
             "init.defaultBranch=main",
         ];
         let words: Vec<&str> = identity.iter().chain(arguments).copied().collect();
-        git(folder, &words).await.unwrap();
+        git(folder, &words).await;
     }
 
     async fn repository() -> (tempfile::TempDir, PathBuf) {
@@ -278,7 +356,7 @@ mod tests {
         ]);
         let told = facts(&root.join("sub"), None, &mounts, ALL).await;
         assert_eq!(told.warning, None);
-        let commit = git(&root, &["rev-parse", "HEAD"]).await.unwrap();
+        let commit = git(&root, &["rev-parse", "HEAD"]).await;
         let expected = [
             ("label:com.docker.image.source.entrypoint", "sub/Dockerfile"),
             ("label:org.opencontainers.image.revision", &commit),
@@ -327,6 +405,43 @@ mod tests {
             warning.starts_with("current commit information was not captured by the build: "),
             "{warning}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_git_that_hangs_is_ended_with_all_that_it_started() {
+        use std::os::unix::fs::PermissionsExt as _;
+        // Outside of a repository too: the user has waited.
+        let dir = tempfile::tempdir().unwrap();
+        let (program, started) = (dir.path().join("git"), dir.path().join("started"));
+        let script = format!(
+            "#!/bin/sh\nsleep 600 &\necho $! > {0}.new\nmv {0}.new {0}\nwait\n",
+            started.display()
+        );
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let git = Git {
+            program: &program,
+            folder: dir.path(),
+        };
+        let limit = Duration::from_secs(2);
+        let told = facts_within(limit, &git, None, &BTreeMap::new(), ALL).await;
+        assert_eq!(
+            told.warning.as_deref(),
+            Some(
+                "current commit information was not captured by the build: git did not end within 2s and was stopped"
+            )
+        );
+        assert!(told.attributes.is_empty());
+        let sleeper = std::fs::read_to_string(&started).unwrap();
+        let stat = format!("/proc/{}/stat", sleeper.trim());
+        let runs = || std::fs::read_to_string(&stat).is_ok_and(|text| !text.contains(") Z "));
+        for _ in 0..100 {
+            if !runs() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("what the wrapper started still runs");
     }
 
     #[test]

@@ -52,6 +52,15 @@ pub enum StoreError {
         #[source]
         source: RecordError,
     },
+    /// An instance file that cannot be read at all.
+    #[error("Cannot read builder `{name}`")]
+    Unreadable {
+        /// File name of the builder.
+        name: String,
+        /// The file, and why not.
+        #[source]
+        source: FileError,
+    },
     /// A record that cannot be written.
     #[error("Cannot encode builder `{name}`")]
     Encode {
@@ -169,8 +178,12 @@ impl Store {
             .iter()
             .map(|stored| stored.record.name.to_ascii_lowercase())
             .collect();
-        for entry in entries.filter_map(Result::ok) {
-            let file = entry.file_name().to_string_lossy().into_owned();
+        let mut files: Vec<String> = entries
+            .filter_map(Result::ok)
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        files.sort_unstable();
+        for file in files {
             if shadowing.contains(&file) {
                 listing.warnings.push(format!(
                     "Builder `{file}` in `{}` is hidden by one of the same name that buildx made",
@@ -178,19 +191,16 @@ impl Store {
                 ));
                 continue;
             }
-            match name::validate(&file)
-                .map_err(StoreError::from)
-                .and_then(|_| self.read(folder, &file))
-            {
+            if let Some(warning) = foreign(folder, &file) {
+                listing.warnings.push(warning);
+                continue;
+            }
+            match self.read(folder, &file) {
                 Ok(Some(stored)) => {
                     listing.warnings.extend(stored.warnings.iter().cloned());
                     listing.builders.push(stored);
                 }
                 Ok(None) => {}
-                Err(StoreError::Name(_)) => listing.warnings.push(format!(
-                    "`{}` is no builder: remove it if nothing needs it",
-                    entry.path().display()
-                )),
                 Err(error) => listing.broken.push(error),
             }
         }
@@ -199,7 +209,11 @@ impl Store {
 
     fn read(&self, folder: &Path, file: &str) -> Result<Option<Stored>, StoreError> {
         let path = folder.join(file);
-        let Some(data) = fs::read_if_exists(&path)? else {
+        let read = fs::read_if_exists(&path).map_err(|source| StoreError::Unreadable {
+            name: file.to_owned(),
+            source,
+        });
+        let Some(data) = read? else {
             return Ok(None);
         };
         let revision = Revision::of(&data);
@@ -262,6 +276,22 @@ impl Store {
             Err(error) if !is_read_only(&error) => Err(error.into()),
             _ => Ok(id),
         }
+    }
+}
+
+/// What to tell about an entry that is no builder, because no name leads to it: names are looked up in lower case.
+fn foreign(folder: &Path, file: &str) -> Option<String> {
+    let path = folder.join(file);
+    match name::validate(file) {
+        Ok(looked_up) if looked_up == file => None,
+        Ok(looked_up) if !folder.join(&looked_up).exists() => Some(format!(
+            "`{}` is no builder, because its name is not in lower case: rename it to `{looked_up}`, or remove it",
+            path.display()
+        )),
+        _ => Some(format!(
+            "`{}` is no builder: remove it if nothing needs it",
+            path.display()
+        )),
     }
 }
 
@@ -340,6 +370,31 @@ mod tests {
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 5);
         let error = store.load("empty").unwrap_err();
         assert!(error.to_string().contains("Cannot read builder `empty`"));
+    }
+
+    #[test]
+    fn a_file_that_no_name_leads_to_is_no_builder() {
+        let (_dir, store) = store();
+        save(&store, &BuilderRecord::new("Both", "remote"));
+        let folder = store.layout().instances();
+        std::fs::copy(folder.join("both"), folder.join("BOTH")).unwrap();
+        std::fs::rename(folder.join("both"), folder.join("Alone")).unwrap();
+        std::fs::copy(folder.join("BOTH"), folder.join("both")).unwrap();
+        let mut listing = store.list().unwrap();
+        assert_eq!((listing.builders.len(), listing.broken.len()), (1, 0));
+        assert!(store.load("ALONE").unwrap().is_none() && !store.contains("Alone"));
+        listing.warnings.sort();
+        let [alone, both] = &listing.warnings[..] else {
+            panic!("{:?}", listing.warnings);
+        };
+        assert!(alone.ends_with("rename it to `alone`, or remove it"), "{alone}");
+        assert!(
+            both.ends_with("BOTH` is no builder: remove it if nothing needs it"),
+            "{both}"
+        );
+
+        std::fs::rename(folder.join("Alone"), folder.join("alone")).unwrap();
+        assert!(store.load("ALONE").unwrap().is_some());
     }
 
     #[test]
@@ -428,6 +483,83 @@ mod tests {
         assert_eq!((stored.record.name.as_str(), stored.warnings.len()), ("a", 1));
         store.try_transaction().unwrap().unwrap().remove("a").unwrap();
         assert!(outside.exists() && !store.contains("a"));
+    }
+
+    fn select(store: &Store, name: &str, key: &str, default: bool, shared: bool) {
+        let selection = selection::Selection {
+            key: key.to_owned(),
+            name: name.to_owned(),
+            global: false,
+        };
+        let transaction = store.try_transaction().unwrap().unwrap();
+        transaction.select(&selection, default, shared).unwrap();
+    }
+
+    /// Paths below `root` that are not the owner's, and how many there are in all.
+    fn strange(root: &Path, owner: owner::Owner) -> (Vec<PathBuf>, usize) {
+        use std::os::unix::fs::MetadataExt as _;
+        let all: Vec<_> = walkdir::WalkDir::new(root)
+            .into_iter()
+            .map(Result::unwrap)
+            .collect();
+        let count = all.len();
+        let strange = all.into_iter().filter(|entry| {
+            let metadata = entry.metadata().unwrap();
+            (metadata.uid(), metadata.gid()) != (owner.uid, owner.gid)
+        });
+        (strange.map(walkdir::DirEntry::into_path).collect(), count)
+    }
+
+    #[test]
+    fn what_root_makes_for_a_user_is_theirs() {
+        let dir = tempfile::tempdir().unwrap();
+        let owner = owner::Owner::for_tests();
+        let home = dir.path().join("home");
+        let store = Store::new(Layout::new(home.join(".docker/buildx"), Some(owner)));
+        let mut shared = BuilderRecord::new("Shared", "kubernetes");
+        let options = BTreeMap::from([("loadbalance".into(), "sticky:team".into())]);
+        shared.nodes = Some(vec![NodeRecord {
+            name: "shared0".into(),
+            driver_opts: Some(options),
+            ..NodeRecord::default()
+        }]);
+        save(&store, &shared);
+        save(&store, &BuilderRecord::new("own", "process"));
+        select(&store, "Shared", "one", true, true);
+        select(&store, "own", "two", true, false);
+        store.client_id().unwrap();
+        store
+            .write_local_state("Shared", "shared0", "r", &local_state::LocalState::default())
+            .unwrap();
+        let layout = store.layout();
+        for made in [
+            layout.lock(),
+            layout.instances().join("shared"),
+            layout.own_instances().join("own"),
+            layout.own_options().join("shared"),
+            layout.current(),
+            layout.own_current(),
+            layout.default_of("one"),
+            layout.own_default_of("two"),
+            layout.activity("Shared"),
+            layout.node_id(),
+            layout.refs().join("Shared/shared0/r"),
+        ] {
+            assert!(made.is_file(), "{}", made.display());
+        }
+        let (others, count) = strange(&home, owner);
+        assert!(others.is_empty() && count > 20, "{others:?} of {count}");
+    }
+
+    #[test]
+    fn a_folder_that_root_made_in_a_users_store_becomes_theirs() {
+        let dir = tempfile::tempdir().unwrap();
+        let owner = owner::Owner::for_tests();
+        let root = dir.path().join("buildx");
+        std::fs::create_dir_all(root.join("instances")).unwrap();
+        let store = Store::new(Layout::new(&root, Some(owner)));
+        save(&store, &BuilderRecord::new("a", "remote"));
+        assert_eq!(strange(&root, owner).0, Vec::<PathBuf>::new());
     }
 
     #[test]

@@ -100,6 +100,54 @@ fn a_driver_that_buildx_does_not_know_stays_out_of_its_folder() {
 }
 
 #[test]
+fn a_default_configuration_is_for_drivers_that_take_one() {
+    let (sealed, drivers) = (Sealed::new(), Scripted::default());
+    std::fs::create_dir_all(sealed.store()).unwrap();
+    std::fs::write(sealed.store().join("buildkitd.default.toml"), "debug = true\n").unwrap();
+    sealed.run(&drivers, "create --name far tcp://a:1/down").ok();
+    sealed
+        .run(&drivers, "create --name far --append tcp://b:1/down")
+        .ok();
+    sealed.run(&drivers, "create --name here --driver process").ok();
+    let far = std::fs::read_to_string(sealed.store().join("instances/far")).unwrap();
+    assert!(!far.contains("buildkitd.toml"), "{far}");
+    let here = std::fs::read_to_string(sealed.store().join("bkhost/instances/here")).unwrap();
+    assert!(here.contains("buildkitd.toml"), "{here}");
+
+    let refused = |line: &str| sealed.run(&drivers, line).refused();
+    let typed = "create --buildkitd-config .docker/buildx/buildkitd.default.toml";
+    insta::assert_snapshot!(refused(&format!("{typed} tcp://c:1/down")), @r"
+    ERROR: setting config file is not supported for remote driver
+    hint: Leave out `--buildkitd-config`: `remote` uses daemons that are configured where they run
+    ");
+    insta::assert_snapshot!(refused("create --buildkitd-flags --debug tcp://c:1/down"), @r"
+    ERROR: setting buildkit flags is not supported for remote driver
+    hint: Leave out `--buildkitd-flags`: `remote` uses daemons that are configured where they run
+    ");
+    sealed
+        .run(&drivers, &format!("{typed} --driver process --name there"))
+        .ok();
+}
+
+#[test]
+fn no_builder_is_made_with_a_driver_that_serves_what_is_there() {
+    let (sealed, drivers) = (Sealed::new(), Scripted::with_engine());
+    let refused = |line: &str| sealed.run(&drivers, line).refused();
+    insta::assert_snapshot!(refused("create --driver engine --name x"), @r#"ERROR: additional instances of driver "engine" cannot be created"#);
+    insta::assert_snapshot!(refused("create --driver engine --name x unix:///run/engine"), @r#"ERROR: additional instances of driver "engine" cannot be created"#);
+    assert!(!sealed.home().join(".docker").exists());
+    // Nor is it chosen for an endpoint, or for none.
+    insta::assert_snapshot!(refused("create --name x engine://here"), @r"
+    ERROR: No driver takes the endpoint: engine://here
+    hint: `bkhost driver ls` lists the drivers; choose one with `--driver`
+    ");
+    sealed.run(&drivers, "create --name x").ok();
+    let stored = std::fs::read_to_string(sealed.store().join("bkhost/instances/x")).unwrap();
+    assert!(stored.contains(r#""Driver":"process""#), "{stored}");
+    assert!(sealed.run(&drivers, "driver ls").ok().contains("engine"));
+}
+
+#[test]
 fn a_node_that_fails_takes_the_change_back() {
     let (sealed, drivers) = (Sealed::new(), Scripted::default());
     let failed = sealed
@@ -198,8 +246,8 @@ fn refusals_name_the_thing_and_the_way_out() {
     ERROR: failed to find instance "x" for leave
     hint: `bkhost ls` lists the builders, `bkhost create` makes one
     "#);
-    insta::assert_snapshot!(refused("create --buildkitd-config none.toml tcp://h"), @"ERROR: buildkit configuration file not found: HOME/none.toml: stat HOME/none.toml: no such file or directory");
-    insta::assert_snapshot!(refused("create --buildkitd-flags 'a tcp://h"), @"ERROR: failed to parse buildkit flags: EOF found when expecting closing quote");
+    insta::assert_snapshot!(refused("create --driver process --buildkitd-config none.toml"), @"ERROR: buildkit configuration file not found: HOME/none.toml: stat HOME/none.toml: no such file or directory");
+    insta::assert_snapshot!(refused("create --driver process --buildkitd-flags 'a"), @"ERROR: failed to parse buildkit flags: EOF found when expecting closing quote");
 }
 
 #[test]

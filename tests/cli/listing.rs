@@ -105,6 +105,11 @@ fn broken_files_are_reported_and_kept() {
     let (sealed, drivers) = filled();
     write(&sealed, "empty", "");
     write(&sealed, ".tmp-left", "x");
+    write(
+        &sealed,
+        "UPPER",
+        r#"{"Name":"UPPER","Driver":"remote","Nodes":null}"#,
+    );
     let listed = sealed.run(&drivers, "ls");
     assert!(listed.out.contains("fast*"));
     assert!(
@@ -113,6 +118,10 @@ fn broken_files_are_reported_and_kept() {
         listed.err
     );
     assert!(listed.err.contains(".tmp-left` is no builder"), "{}", listed.err);
+    let odd =
+        "UPPER` is no builder, because its name is not in lower case: rename it to `upper`, or remove it";
+    assert!(listed.err.contains(odd), "{}", listed.err);
+    assert!(!listed.out.contains("UPPER"), "{}", listed.out);
     assert_eq!(listed.code, 0);
     insta::assert_snapshot!(sealed.run(&drivers, "inspect empty").refused(), @r"
     ERROR: Cannot read builder `empty` from `HOME/.docker/buildx/instances/empty`: The file is empty

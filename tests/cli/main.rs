@@ -21,3 +21,4 @@ mod program;
 mod reference;
 mod removal;
 mod selection;
+mod sudo;

@@ -39,18 +39,21 @@ fn rm_forgets_without_asking_a_driver() {
     assert_eq!(stored(&sealed), ["down"]);
 }
 
+/// A builder of a driver that is not there.
+fn write_foreign(sealed: &Sealed, name: &str, nodes: &str) {
+    let text = format!(r#"{{"Name":"{name}","Driver":"kubernetes","Nodes":{nodes}}}"#);
+    std::fs::write(sealed.store().join("instances").join(name), text).unwrap();
+}
+
 #[test]
 fn rm_goes_on_after_a_failure() {
     let (sealed, drivers) = with_builders();
-    std::fs::write(
-        sealed.store().join("instances/cloud"),
-        r#"{"Name":"cloud","Driver":"kubernetes","Nodes":null}"#,
-    )
-    .unwrap();
+    write_foreign(&sealed, "cloud", "null");
     let removed = sealed.run(&drivers, "rm cloud default nothere down");
     insta::assert_snapshot!(removed.err, @r#"
     failed to remove cloud: failed to find driver "kubernetes"
     hint: Drivers that are there: `process`, `remote`
+    WARNING: cloud is forgotten all the same; without its driver nothing is removed, and its daemons may still be there
     failed to remove default: context builder cannot be removed, run `docker context rm default` to remove this context
     failed to remove nothere: no builder "nothere" found
     hint: `bkhost ls` lists the builders, `bkhost create` makes one
@@ -62,6 +65,107 @@ fn rm_goes_on_after_a_failure() {
         stored(&sealed),
         ["up"],
         "the entry of an unknown driver goes as well"
+    );
+}
+
+#[test]
+fn what_may_be_left_of_a_forgotten_builder_is_said_before_and_after() {
+    let (sealed, drivers) = with_builders();
+    let nodes = r#"[{"Name":"cloud0","Endpoint":"kubernetes:///cloud"},{"Name":"cloud1","Endpoint":"e"}]"#;
+    write_foreign(&sealed, "cloud", nodes);
+    let planned = sealed.run(&drivers, "rm --dry-run cloud");
+    insta::assert_snapshot!(planned.err, @r#"Would only forget builder cloud, and fail: failed to find driver "kubernetes"; without its driver nothing is removed, and its daemons may still be there: cloud0 (`kubernetes:///cloud`), cloud1 (`e`)"#);
+    assert_eq!((planned.code, stored(&sealed).len()), (0, 3));
+    let removed = sealed.run(&drivers, "rm cloud");
+    insta::assert_snapshot!(removed.err, @r#"
+    failed to remove cloud: failed to find driver "kubernetes"
+    hint: Drivers that are there: `process`, `remote`
+    WARNING: cloud is forgotten all the same; without its driver nothing is removed, and its daemons may still be there: cloud0 (`kubernetes:///cloud`), cloud1 (`e`)
+    ERROR: failed to remove one or more builders
+    "#);
+    assert_eq!(
+        (removed.code, stored(&sealed)),
+        (1, vec!["down".to_owned(), "up".to_owned()])
+    );
+
+    sealed.run(&drivers, "create --name ci tcp://c:1/down").ok();
+    let text = std::fs::read_to_string(sealed.store().join("instances/ci")).unwrap();
+    std::fs::write(
+        sealed.store().join("instances/ci"),
+        text.replace("/down", "/broken"),
+    )
+    .unwrap();
+    let removed = sealed.run(&drivers, "rm ci");
+    insta::assert_snapshot!(removed.err, @r"
+    failed to remove ci: failed to remove node ci0: The daemon is broken
+    WARNING: ci is forgotten all the same; its daemons may still be there: ci0 (`tcp://c:1/broken`)
+    ERROR: failed to remove one or more builders
+    ");
+    assert_eq!((removed.code, stored(&sealed).len()), (1, 2));
+}
+
+#[test]
+fn forgetting_needs_no_driver_and_no_readable_file() {
+    let (sealed, drivers) = with_builders();
+    write_foreign(&sealed, "cloud", "null");
+    std::fs::write(sealed.store().join("instances/half"), "{").unwrap();
+    let planned = sealed.run(&drivers, "rm --keep-daemon --dry-run cloud half");
+    assert_eq!(
+        (planned.code, planned.err.as_str()),
+        (0, "Would forget builder cloud\nWould forget builder half\n")
+    );
+    assert_eq!(stored(&sealed).len(), 4);
+    let removed = sealed.run(&drivers, "rm --keep-daemon cloud half");
+    assert_eq!(
+        (removed.code, removed.err.as_str()),
+        (0, "cloud removed\nhalf removed\n")
+    );
+    assert_eq!(stored(&sealed), ["down", "up"]);
+}
+
+#[test]
+fn all_inactive_removes_the_others_when_one_cannot_be_told() {
+    let (sealed, drivers) = with_builders();
+    write_foreign(&sealed, "cloud", "null");
+    let folder = sealed.store().join("instances");
+    std::fs::write(folder.join("empty"), "").unwrap();
+    std::fs::create_dir(folder.join("folder")).unwrap();
+    std::fs::write(folder.join("Odd"), "").unwrap();
+    let before = stored(&sealed);
+    let planned = sealed.run(&drivers, "rm --all-inactive --dry-run");
+    insta::assert_snapshot!(planned.err, @r#"
+    WARNING: `HOME/.docker/buildx/instances/Odd` is no builder, because its name is not in lower case: rename it to `odd`, or remove it
+    Would leave as it is: Cannot read builder `empty` from `HOME/.docker/buildx/instances/empty`: The file is empty
+    hint: `bkhost rm --keep-daemon empty` forgets the builder, whatever is in its file
+    Would leave as it is: Cannot read builder `folder`: Failed to read `HOME/.docker/buildx/instances/folder`: Is a directory (os error 21)
+    hint: A folder is no builder: move it to another place
+    Would leave as it is: cannot load cloud: failed to find driver "kubernetes"
+    hint: Drivers that are there: `process`, `remote`
+    hint: `bkhost rm --keep-daemon cloud` forgets the builder and leaves its daemons as they are
+    Would forget builder down
+    Would stop and remove down (down0) and delete its state; it is now: inactive
+    "#);
+    assert_eq!((planned.code, stored(&sealed)), (0, before));
+    let removed = sealed.run(&drivers, "rm --all-inactive -f");
+    insta::assert_snapshot!(removed.err, @r#"
+    WARNING: `HOME/.docker/buildx/instances/Odd` is no builder, because its name is not in lower case: rename it to `odd`, or remove it
+    Cannot read builder `empty` from `HOME/.docker/buildx/instances/empty`: The file is empty
+    hint: `bkhost rm --keep-daemon empty` forgets the builder, whatever is in its file
+    Cannot read builder `folder`: Failed to read `HOME/.docker/buildx/instances/folder`: Is a directory (os error 21)
+    hint: A folder is no builder: move it to another place
+    cannot load cloud: failed to find driver "kubernetes"
+    hint: Drivers that are there: `process`, `remote`
+    hint: `bkhost rm --keep-daemon cloud` forgets the builder and leaves its daemons as they are
+    down removed
+    ERROR: failed to remove one or more builders
+    "#);
+    assert_eq!(removed.code, 1);
+    assert_eq!(drivers.done(), ["stop down0", "remove down0"]);
+    assert_eq!(stored(&sealed), ["Odd", "cloud", "empty", "folder", "up"]);
+    let folder = sealed.run(&drivers, "rm folder").refused();
+    assert!(
+        folder.contains("hint: A folder is no builder: move it"),
+        "{folder}"
     );
 }
 

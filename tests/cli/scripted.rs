@@ -15,6 +15,7 @@ use bkhost::progress::step::Step;
 /// The drivers `process` and `remote`, and a record of what they were asked to do.
 #[derive(Default)]
 pub struct Scripted {
+    engine: bool,
     done: std::sync::Arc<Mutex<Vec<String>>>,
 }
 
@@ -25,6 +26,14 @@ struct ScriptedNode {
 }
 
 impl Scripted {
+    /// The same with a driver `engine`, which serves an engine that is there.
+    pub fn with_engine() -> Self {
+        Self {
+            engine: true,
+            ..Self::default()
+        }
+    }
+
     /// What was done to nodes, in order.
     pub fn done(&self) -> Vec<String> {
         self.done.lock().unwrap().clone()
@@ -39,7 +48,21 @@ fn info(name: &str) -> Option<DriverInfo> {
         help: help.into(),
     };
     let load = option("default-load", "bool", "Load results into the engine");
+    let denied: &[&str] = match name {
+        "engine" => &["instances", "files", "flags"],
+        "remote" => &["files", "flags"],
+        _ => &[],
+    };
     let (summary, endpoint, options) = match name {
+        "engine" => (
+            "An engine that is there",
+            EndpointInfo {
+                kind: "engine".into(),
+                schemes: vec!["engine".into()],
+                ..EndpointInfo::default()
+            },
+            vec![],
+        ),
         "process" => (
             "A daemon on this machine",
             EndpointInfo {
@@ -66,7 +89,7 @@ fn info(name: &str) -> Option<DriverInfo> {
         options,
         endpoint,
         optional: vec![],
-        extra: BTreeMap::new(),
+        extra: denied.iter().map(|key| ((*key).into(), "false".into())).collect(),
     })
 }
 
@@ -83,7 +106,11 @@ fn error(kind: DriverErrorKind, driver: &str, message: impl Into<String>) -> Dri
 #[async_trait]
 impl Drivers for Scripted {
     fn names(&self) -> Vec<String> {
-        vec!["process".into(), "remote".into()]
+        let engine = self.engine.then(|| "engine".into());
+        engine
+            .into_iter()
+            .chain(["process".into(), "remote".into()])
+            .collect()
     }
 
     async fn info(&self, driver: &str) -> DriverResult<DriverInfo> {

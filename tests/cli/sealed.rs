@@ -1,7 +1,10 @@
 //! A sealed environment: temporary home, chosen variables, captured output.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
-#![allow(dead_code, reason = "two test programs use this file, neither all of it")]
+#![allow(
+    dead_code,
+    reason = "several test programs use this file, none of them all of it"
+)]
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -75,6 +78,14 @@ impl Sealed {
         }
     }
 
+    /// An empty home below a folder.
+    pub fn below(folder: &std::path::Path) -> Self {
+        Self {
+            home: tempfile::tempdir_in(folder).unwrap(),
+            variables: Vec::new(),
+        }
+    }
+
     /// The same with one more variable.
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
@@ -93,9 +104,8 @@ impl Sealed {
 
     /// All variables of the environment.
     pub fn variables(&self) -> Vec<(String, String)> {
-        let mut all = self.variables.clone();
-        all.push(("HOME".to_owned(), self.home.path().display().to_string()));
-        all
+        let home = ("HOME".to_owned(), self.home.path().display().to_string());
+        [home].into_iter().chain(self.variables.iter().cloned()).collect()
     }
 
     /// Runs a command line, split at blanks, in this process.

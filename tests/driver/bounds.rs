@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use bkhost::driver::node::{DriverError, DriverErrorKind, State};
+use bkhost::driver::node::{DriverError, DriverErrorKind, Drivers, State};
 
-use crate::fixture::{collect, config, logged, misbehaving, open, request};
+use crate::fixture::{catalog, catalog_of, collect, config, logged, misbehaving, open, request};
 
 async fn status_error(behaviour: &str) -> DriverError {
     let error = misbehaving(behaviour).await.status().await.unwrap_err();
@@ -86,6 +87,47 @@ async fn handles_are_bounded() {
         defect("many-handles").await,
         "Driver `misbehaving` 0.3.0 was stopped in `status`: it held more than 4096 handles"
     );
+}
+
+/// What a component ends with that is made like `node-only`, with more in it.
+async fn enlarged(file: &str) -> Result<(), DriverError> {
+    catalog_of("node-only", file).info("node-only").await.map(|_| ())
+}
+
+#[tokio::test]
+async fn core_instances_and_memories_are_bounded() {
+    for (file, words) in [
+        ("many-instances", "it has more than 256 core instances"),
+        ("many-memories", "it has more than 16 memories"),
+    ] {
+        let error = enlarged(file).await.unwrap_err();
+        assert_eq!(error.kind, DriverErrorKind::Defect);
+        assert_eq!(
+            error.message,
+            format!("Driver `node-only` 0.1.0 was stopped in `describe`: {words}")
+        );
+    }
+    enlarged("some-memories").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_guest_that_gets_nowhere_ends() {
+    let limit = Duration::from_secs(1);
+    let catalog = catalog("misbehaving").with_idle_limit(limit);
+    let idle = catalog.open("misbehaving", config("loop")).await.unwrap();
+    let error = idle.status().await.unwrap_err();
+    assert_eq!(error.kind, DriverErrorKind::Defect);
+    assert_eq!(
+        error.message,
+        "Driver `misbehaving` 0.3.0 was stopped in `status`: it neither waited for anything nor made progress for 1 s"
+    );
+
+    // One that waits may do so for as long as its operation has time.
+    let waiting = catalog.open("misbehaving", config("deaf")).await.unwrap();
+    let mut request = request();
+    request.deadline = Some(Instant::now() + 2 * limit);
+    let error = waiting.boot(request).await.unwrap_err();
+    assert_eq!(error.kind, DriverErrorKind::TimedOut, "{}", error.message);
 }
 
 #[tokio::test]

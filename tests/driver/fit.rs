@@ -74,3 +74,27 @@ async fn a_component_with_the_required_interface_only_is_a_driver() {
         "This guest connects to nothing"
     );
 }
+
+#[test]
+fn no_builder_is_made_with_a_component_that_says_so() {
+    let sealed = crate::sealed::Sealed::new();
+    let catalog = catalog("node-only");
+    let listed = sealed.run(&catalog, "driver ls").ok();
+    assert!(listed.contains("node-only"), "{listed}");
+    for line in [
+        "create --driver node-only --name x",
+        "create --driver node-only --name x unix:///run/somewhere.sock",
+    ] {
+        assert_eq!(
+            sealed.run(&catalog, line).refused(),
+            "ERROR: additional instances of driver \"node-only\" cannot be created\n"
+        );
+    }
+    // Another one takes its endpoints, as if it were not there.
+    let chosen = sealed
+        .run(&catalog, "create --name x unix:///run/somewhere.sock")
+        .ok();
+    assert_eq!(chosen, "x\n");
+    let stored = std::fs::read_to_string(sealed.store().join("instances/x")).unwrap();
+    assert!(stored.contains(r#""Driver":"remote""#), "{stored}");
+}

@@ -12,10 +12,15 @@ use tokio::sync::mpsc::Receiver;
 
 /// A catalog with one guest in it.
 pub fn catalog(name: &str) -> Catalog {
-    let path = bkhost_test_support::provided::compiled_fixture(name);
+    catalog_of(name, name)
+}
+
+/// The same with the code of fixture `file`, whose manifest has another name.
+pub fn catalog_of(name: &str, file: &str) -> Catalog {
+    let path = bkhost_test_support::provided::compiled_fixture(file);
     let code = std::fs::read(&path).unwrap();
     let manifest = std::fs::read_to_string(path.with_extension("manifest.toml")).unwrap();
-    let origin = Origin::File(format!("{name}.wasm").into());
+    let origin = Origin::File(format!("{file}.wasm").into());
     Catalog::new(HostEnvironment::default()).with_compiled(name, code, manifest, origin)
 }
 

@@ -17,4 +17,6 @@ mod fit;
 mod fixture;
 mod operations;
 mod process;
+#[path = "../cli/sealed.rs"]
+mod sealed;
 mod shipped;

@@ -2,13 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serde_json::Value;
 
+use bkhost_test_support::daemon::Daemon;
+use bkhost_test_support::server::free_port;
 use bkhost_test_support::source::bare;
+use bkhost_test_support::user::OrdinaryUser;
 
-use crate::harness::Remote;
+use crate::harness::{Remote, build, context_of};
 
 const SOURCE: &str = "FROM scratch\nCOPY Dockerfile /copied\n";
 
@@ -33,6 +37,37 @@ fn json(archive: &[u8], name: &str) -> Value {
     let mut text = String::new();
     entry.read_to_string(&mut text).unwrap();
     serde_json::from_str(&text).unwrap()
+}
+
+/// As a user for whom modes count.
+#[test]
+fn folders_that_are_closed_to_their_owner_are_exported_again_and_again() {
+    let port = free_port();
+    let address = format!("tcp://127.0.0.1:{port}");
+    let _daemon = Daemon::start_with(&["--addr", &address]);
+    let context = context_of(&OrdinaryUser::new());
+    let create = ["create", "--driver", "remote", "--name", "b", "--use", &address];
+    context.bkhost(create).run().succeeds();
+    let folder = bare(&context, "source", "FROM scratch\nCOPY --chmod=0500 d /d\n");
+    std::fs::create_dir_all(folder.join("d/deep")).unwrap();
+    for text in ["one", "two"] {
+        std::fs::write(folder.join("d/deep/file"), text).unwrap();
+        build(&context, &folder)
+            .args(["--output", "out"])
+            .run()
+            .succeeds();
+        assert_eq!(context.read("out/d/deep/file"), text);
+        for closed in ["out/d", "out/d/deep", "out/d/deep/file"] {
+            let mode = context
+                .work()
+                .join(closed)
+                .metadata()
+                .unwrap()
+                .permissions()
+                .mode();
+            assert_eq!(mode & 0o7777, 0o500, "{closed}");
+        }
+    }
 }
 
 #[test]

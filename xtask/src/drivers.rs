@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::compiler;
+use crate::enlarged::{self, Enlarged};
 use crate::failure::{Failure, Result};
 use crate::guest::Toolchain;
 use crate::inputs::{self, Inputs};
@@ -17,17 +18,21 @@ struct Guests {
     folder: &'static str,
     into: &'static str,
     what: &'static str,
+    /// What is made of their components.
+    enlarged: &'static [Enlarged],
 }
 
 const SHIPPED: Guests = Guests {
     folder: "drivers",
     into: "",
     what: "drivers",
+    enlarged: &[],
 };
 const FIXTURES: Guests = Guests {
     folder: "tests/fixtures/drivers",
     into: "fixtures",
     what: "fixture drivers",
+    enlarged: &enlarged::FIXTURES,
 };
 
 /// Which guests are built.
@@ -71,7 +76,9 @@ fn build_one(place: &Place, toolchain: &Toolchain, guests: &Guests) -> Result {
     let into = place.drivers().join(guests.into);
     inputs::make_folder(&into)?;
     let members = manifest::guests(&workspace)?;
-    drop_strangers(&into, &members)?;
+    let mut all = members.clone();
+    all.extend(guests.enlarged.iter().map(Enlarged::guest));
+    drop_strangers(&into, &all)?;
     if members.is_empty() {
         return Ok(());
     }
@@ -87,7 +94,10 @@ fn build_one(place: &Place, toolchain: &Toolchain, guests: &Guests) -> Result {
         // A first build may have written the lock file, which is an input.
         inputs::keep(&stamp, &source_digest(place, toolchain, &workspace)?)?;
     }
-    compile_ahead(place, &into, &members)
+    for one in guests.enlarged {
+        replace(&into.join(one.guest().file("wasm")), &one.component(&into)?)?;
+    }
+    compile_ahead(place, &into, &all)
 }
 
 /// Everything a component is made from.

@@ -6,6 +6,7 @@ mod compiler;
 mod demo;
 mod drivers;
 mod engines;
+mod enlarged;
 mod failure;
 mod guest;
 mod images;

@@ -95,6 +95,7 @@ impl Builder {
             daemon_flags: node.flags.clone().unwrap_or_default(),
             files: node.files.clone().unwrap_or_default(),
             state_file: keeps_state.then(|| context.store.layout().driver_state(&folder, &node.name)),
+            state_owner: context.store.layout().owner(),
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::store::docker::config::{self, DockerConfig};
 use crate::store::docker::contexts::Contexts;
 use crate::store::docker::credentials::DockerCredentials;
 use crate::store::layout::Layout;
-use crate::store::owner::Owner;
+use crate::store::owner::{self, Owner};
 use crate::store::{Store, shared};
 use crate::ui::Ui;
 
@@ -56,7 +56,7 @@ impl<'a> Context<'a> {
             ui.warn(warning);
         }
         let root = store_root(environment);
-        let owner = owner(environment, &root);
+        let owner = store_owner(environment, &root);
         let builder = builder
             .filter(|name| !name.is_empty())
             .or_else(|| environment.get(env_vars::BUILDX_BUILDER).map(str::to_owned));
@@ -249,11 +249,11 @@ fn docker_environment(environment: &Environment) -> DockerEnvironment {
     }
 }
 
-fn owner(environment: &Environment, root: &std::path::Path) -> Option<Owner> {
+fn store_owner(environment: &Environment, root: &std::path::Path) -> Option<Owner> {
     if !environment.has(env_vars::SUDO_COMMAND) {
         return None;
     }
-    Owner::behind_sudo(
+    owner::behind_sudo(
         environment.get(env_vars::SUDO_UID),
         environment.get(env_vars::SUDO_GID),
         &environment.home(),

@@ -3,12 +3,14 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::OnceCell;
 
 use super::engine::Runtime;
 use super::environment::HostEnvironment;
+use super::limits::IDLE;
 use super::load::{self, Origin, Source};
 use super::manifest::{Manifest, ManifestError};
 use super::node::{DriverError, DriverErrorKind, DriverInfo, DriverResult, Drivers, Node, NodeConfig};
@@ -26,6 +28,7 @@ const SIMILAR: f64 = 0.7;
 pub struct Catalog {
     environment: Arc<HostEnvironment>,
     runtime: OnceCell<Arc<Runtime>>,
+    idle_limit: Duration,
     drivers: BTreeMap<String, Entry>,
 }
 
@@ -51,6 +54,7 @@ impl Catalog {
         Self {
             environment: Arc::new(environment),
             runtime: OnceCell::new(),
+            idle_limit: IDLE,
             drivers: built_in::DRIVERS.iter().map(entry).collect(),
         }
     }
@@ -71,6 +75,13 @@ impl Catalog {
             loaded: OnceCell::new(),
         };
         self.drivers.insert(name.to_owned(), entry);
+        self
+    }
+
+    /// The same catalog with another time for which a guest may neither wait nor report progress. A minute is right for
+    /// users; a test need not sit through it.
+    pub fn with_idle_limit(mut self, limit: Duration) -> Self {
+        self.idle_limit = limit;
         self
     }
 
@@ -97,7 +108,10 @@ impl Catalog {
     }
 
     async fn load(&self, name: &str, entry: &Entry) -> DriverResult<Arc<dyn Track>> {
-        let runtime = self.runtime.get_or_try_init(|| make_runtime(name)).await?;
+        let runtime = self
+            .runtime
+            .get_or_try_init(|| make_runtime(name, self.idle_limit))
+            .await?;
         let manifest = Arc::new(parse_manifest(name, entry)?);
         let source = Source {
             name,
@@ -136,14 +150,16 @@ impl Catalog {
     }
 }
 
-async fn make_runtime(driver: &str) -> DriverResult<Arc<Runtime>> {
-    Runtime::new().map(Arc::new).map_err(|error| DriverError {
-        kind: DriverErrorKind::Other,
-        driver: driver.to_owned(),
-        message: format!("The WASM engine cannot be started: {error:#}"),
-        hint: None,
-        details: Vec::new(),
-    })
+async fn make_runtime(driver: &str, idle_limit: Duration) -> DriverResult<Arc<Runtime>> {
+    Runtime::new(idle_limit)
+        .map(Arc::new)
+        .map_err(|error| DriverError {
+            kind: DriverErrorKind::Other,
+            driver: driver.to_owned(),
+            message: format!("The WASM engine cannot be started: {error:#}"),
+            hint: None,
+            details: Vec::new(),
+        })
 }
 
 fn parse_manifest(name: &str, entry: &Entry) -> DriverResult<Manifest> {

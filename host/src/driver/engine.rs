@@ -1,6 +1,8 @@
 //! The process's one engine with the linker that all components share, and the only place that turns bytes into
 //! executable code.
 
+use std::time::Duration;
+
 use bkhost_engine::{engine_config, start_ticker};
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
@@ -14,15 +16,21 @@ pub(crate) struct Runtime {
     pub engine: Engine,
     /// Everything that is offered.
     pub linker: Linker<StoreData>,
+    /// How long a guest may neither wait nor report progress.
+    pub idle_limit: Duration,
 }
 
 impl Runtime {
     /// A new engine; costs a few microseconds and a thread.
-    pub fn new() -> wasmtime::Result<Self> {
+    pub fn new(idle_limit: Duration) -> wasmtime::Result<Self> {
         let engine = Engine::new(&engine_config()?)?;
         start_ticker(&engine).map_err(wasmtime::Error::new)?;
         let linker = linker(&engine)?;
-        Ok(Self { engine, linker })
+        Ok(Self {
+            engine,
+            linker,
+            idle_limit,
+        })
     }
 
     /// Loads code that `bkhost-aot` compiled.

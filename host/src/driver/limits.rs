@@ -99,6 +99,15 @@ pub(crate) enum Exceeded {
     /// [`TABLE_ENTRIES`].
     #[error("it wanted a table of more than {TABLE_ENTRIES} entries")]
     Table,
+    /// [`CORE_INSTANCES`].
+    #[error("it has more than {CORE_INSTANCES} core instances")]
+    Instances,
+    /// [`MEMORIES`].
+    #[error("it has more than {MEMORIES} memories")]
+    Memories,
+    /// As many tables as core instances may be.
+    #[error("it has more than {CORE_INSTANCES} tables")]
+    Tables,
     /// [`HANDLES`].
     #[error("it held more than {HANDLES} handles")]
     Handles,

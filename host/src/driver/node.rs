@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use async_trait::async_trait;
 
 use crate::connect::pipe::Pipe;
+use crate::fs::Owner;
 use crate::progress::event::Sink;
 
 /// What a driver says about itself before anything is opened.
@@ -31,7 +32,22 @@ pub struct DriverInfo {
 impl DriverInfo {
     /// Whether builders can be made with it; a driver that serves engines which are there anyway says no.
     pub fn makes_builders(&self) -> bool {
-        self.extra.get("instances").is_none_or(|value| value != "false")
+        self.says("instances")
+    }
+
+    /// Whether its daemons can be given configuration files.
+    pub fn takes_files(&self) -> bool {
+        self.says("files")
+    }
+
+    /// Whether its daemons can be given arguments.
+    pub fn takes_flags(&self) -> bool {
+        self.says("flags")
+    }
+
+    /// Whether it does something that a driver does unless its description denies it.
+    fn says(&self, key: &str) -> bool {
+        self.extra.get(key).is_none_or(|value| value != "false")
     }
 
     /// Whether the optional interface of that name counts.
@@ -85,6 +101,8 @@ pub struct NodeConfig {
     /// Where the driver's key-value state of this node is kept; absent for a builder that is not stored yet, whose
     /// state then lives in memory.
     pub state_file: Option<PathBuf>,
+    /// Whom that file belongs to, if that is not simply who runs the command.
+    pub state_owner: Option<Owner>,
 }
 
 /// State of a node or an instance.
@@ -332,16 +350,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_driver_may_say_that_no_builder_is_made_with_it() {
-        let says = |value: Option<&str>| DriverInfo {
-            extra: value
-                .map(|value| ("instances".to_owned(), value.to_owned()))
-                .into_iter()
-                .collect(),
-            ..DriverInfo::default()
+    fn what_a_driver_does_not_deny_it_does() {
+        let says = |extra: &[(&str, &str)]| {
+            let extra = extra
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+            let info = DriverInfo {
+                extra: extra.collect(),
+                ..DriverInfo::default()
+            };
+            (info.makes_builders(), info.takes_files(), info.takes_flags())
         };
-        assert!(says(None).makes_builders());
-        assert!(says(Some("true")).makes_builders());
-        assert!(!says(Some("false")).makes_builders());
+        assert_eq!(says(&[]), (true, true, true));
+        assert_eq!(
+            says(&[("instances", "true"), ("files", "true")]),
+            (true, true, true)
+        );
+        assert_eq!(says(&[("instances", "false")]), (false, true, true));
+        assert_eq!(says(&[("files", "false")]), (true, false, true));
+        assert_eq!(says(&[("flags", "false")]), (true, true, false));
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::fs::{self, FileError, FileLock, LockMode};
+use crate::fs::{self, FileError, FileLock, LockMode, Owner};
 
 /// Keys of one node.
 const KEYS: usize = 64;
@@ -49,9 +49,16 @@ pub(crate) enum NodeStateError {
 #[derive(Debug)]
 pub(crate) enum NodeStore {
     /// In a file beside the builder's record.
-    File(PathBuf),
+    File(StateFile),
     /// Of a builder that is not stored: as long as the opened node lives.
     Memory(Mutex<BTreeMap<String, String>>),
+}
+
+/// The file of a node's state.
+#[derive(Debug)]
+pub(crate) struct StateFile {
+    path: PathBuf,
+    owner: Option<Owner>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -62,10 +69,13 @@ struct Record {
 }
 
 impl NodeStore {
-    /// The store of a node with this file, if it has one.
-    pub fn new(file: Option<&Path>) -> Self {
+    /// The store of a node with this file, if it has one. What is created belongs to `owner`, if there is one.
+    pub fn new(file: Option<&Path>, owner: Option<Owner>) -> Self {
         match file {
-            Some(file) => Self::File(file.to_owned()),
+            Some(path) => Self::File(StateFile {
+                path: path.to_owned(),
+                owner,
+            }),
             None => Self::Memory(Mutex::default()),
         }
     }
@@ -73,7 +83,7 @@ impl NodeStore {
     /// The value of a key. Creates and changes nothing, so it works on a store that cannot be written.
     pub fn get(&self, key: &str) -> Result<Option<String>, NodeStateError> {
         match self {
-            Self::File(path) => Ok(read(path)?.remove(key)),
+            Self::File(file) => Ok(read(&file.path)?.remove(key)),
             Self::Memory(values) => Ok(lock(values).get(key).cloned()),
         }
     }
@@ -87,7 +97,7 @@ impl NodeStore {
         new: Option<String>,
     ) -> Result<bool, NodeStateError> {
         match self {
-            Self::File(path) => swap_file(path, key, expected, new),
+            Self::File(file) => file.swap(key, expected, new),
             Self::Memory(values) => swap_value(&mut lock(values), key, expected, new),
         }
     }
@@ -97,30 +107,35 @@ fn lock(values: &Mutex<BTreeMap<String, String>>) -> std::sync::MutexGuard<'_, B
     values.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn swap_file(
-    path: &Path,
-    key: &str,
-    expected: Option<&str>,
-    new: Option<String>,
-) -> Result<bool, NodeStateError> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent, fs::PRIVATE_DIR)?;
+impl StateFile {
+    fn swap(&self, key: &str, expected: Option<&str>, new: Option<String>) -> Result<bool, NodeStateError> {
+        let path = &self.path;
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all_for(parent, fs::PRIVATE_DIR, self.owner)?;
+        }
+        let lock = path.with_added_extension("lock");
+        let _lock = FileLock::acquire(&lock, LockMode::Exclusive)?;
+        self.give(&lock)?;
+        let mut values = read(path)?;
+        if !swap_value(&mut values, key, expected, new)? {
+            return Ok(false);
+        }
+        let record = Record {
+            format: FORMAT,
+            values,
+        };
+        let data = serde_json::to_vec(&record).map_err(|source| NodeStateError::Broken {
+            path: path.to_owned(),
+            source,
+        })?;
+        fs::write_beside(path, &data, fs::PRIVATE_FILE)?;
+        self.give(path)?;
+        Ok(true)
     }
-    let _lock = FileLock::acquire(&path.with_added_extension("lock"), LockMode::Exclusive)?;
-    let mut values = read(path)?;
-    if !swap_value(&mut values, key, expected, new)? {
-        return Ok(false);
+
+    fn give(&self, path: &Path) -> Result<(), FileError> {
+        self.owner.map_or(Ok(()), |owner| owner.give(path))
     }
-    let record = Record {
-        format: FORMAT,
-        values,
-    };
-    let data = serde_json::to_vec(&record).map_err(|source| NodeStateError::Broken {
-        path: path.to_owned(),
-        source,
-    })?;
-    fs::write_beside(path, &data, fs::PRIVATE_FILE)?;
-    Ok(true)
 }
 
 fn swap_value(
@@ -180,8 +195,8 @@ mod tests {
     fn a_swap_needs_the_value_that_was_read() {
         let dir = tempfile::tempdir().unwrap();
         for store in [
-            NodeStore::new(None),
-            NodeStore::new(Some(&dir.path().join("deeper/node.json"))),
+            NodeStore::new(None, None),
+            NodeStore::new(Some(&dir.path().join("deeper/node.json")), None),
         ] {
             assert_eq!(store.get("k").unwrap(), None);
             assert!(store.swap("k", None, Some("1".to_owned())).unwrap());
@@ -194,9 +209,30 @@ mod tests {
     }
 
     #[test]
+    fn what_root_writes_for_a_user_is_theirs() {
+        use std::os::unix::fs::MetadataExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let owner = Owner::for_tests();
+        let path = dir.path().join("state/b/node.json");
+        let store = NodeStore::new(Some(&path), Some(owner));
+        assert!(store.swap("k", None, Some("1".to_owned())).unwrap());
+        let made = walkdir::WalkDir::new(dir.path().join("state"));
+        let made: Vec<_> = made.into_iter().map(Result::unwrap).collect();
+        assert_eq!(made.len(), 4);
+        for entry in made {
+            let metadata = entry.metadata().unwrap();
+            assert_eq!(
+                (metadata.uid(), metadata.gid()),
+                (owner.uid, owner.gid),
+                "{entry:?}"
+            );
+        }
+    }
+
+    #[test]
     fn reading_creates_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let store = NodeStore::new(Some(&dir.path().join("node.json")));
+        let store = NodeStore::new(Some(&dir.path().join("node.json")), None);
         store.get("k").unwrap();
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
@@ -207,7 +243,7 @@ mod tests {
         let path = dir.path().join("node.json");
         let count = || {
             // A store of its own, as another process has it: the lock is the file's.
-            let store = NodeStore::new(Some(&path));
+            let store = NodeStore::new(Some(&path), None);
             for _ in 0..20 {
                 loop {
                     let old = store.get("n").unwrap();
@@ -224,14 +260,14 @@ mod tests {
             }
         });
         assert_eq!(
-            NodeStore::new(Some(&path)).get("n").unwrap().as_deref(),
+            NodeStore::new(Some(&path), None).get("n").unwrap().as_deref(),
             Some("80")
         );
     }
 
     #[test]
     fn the_memory_is_small() {
-        let store = NodeStore::new(None);
+        let store = NodeStore::new(None, None);
         let words = |key: &str, value: String| store.swap(key, None, Some(value)).unwrap_err().to_string();
         assert!(words(&"k".repeat(65), String::new()).contains("more than 64 bytes"));
         assert!(words("k", "v".repeat(VALUE + 1)).contains("more than 16384 bytes"));
@@ -246,7 +282,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("node.json");
         std::fs::write(&path, r#"{"format":2,"values":{}}"#).unwrap();
-        let error = NodeStore::new(Some(&path)).get("k").unwrap_err();
+        let error = NodeStore::new(Some(&path), None).get("k").unwrap_err();
         assert!(error.to_string().contains("a newer bkhost wrote"));
     }
 }

@@ -11,7 +11,7 @@ use wasmtime_wasi::I32Exit;
 use super::bindings::types::{self, ErrorKind};
 use super::imports::types::{Answer, Failure};
 use super::limits::{
-    CANCELLATION_GRACE, COMPUTING_TICKS, COPIED_TO_HOST, DEADLINE_GRACE, Exceeded, HANDLES, IDLE, PAIRS,
+    CANCELLATION_GRACE, COMPUTING_TICKS, COPIED_TO_HOST, DEADLINE_GRACE, Exceeded, HANDLES, PAIRS,
     SHOWN_DETAIL, SHOWN_DETAILS, SHOWN_KEY, SHOWN_TEXT, clean_line, clean_text,
 };
 use super::linker::wasi_context;
@@ -23,8 +23,16 @@ use crate::progress::event::{Update, Warning};
 /// How often the watch looks whether a guest is idle; idleness is a matter of a minute.
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What the engine says when [`COPIED_TO_HOST`] is exceeded.
-const COPY_WORDS: &str = "fuel allocated for hostcalls has been exhausted";
+/// What the engine says when a limit is exceeded for which it has no type.
+const ENGINE_WORDS: [(&str, Exceeded); 4] = [
+    (
+        "fuel allocated for hostcalls has been exhausted",
+        Exceeded::Copied,
+    ),
+    ("resource limit exceeded: instance count", Exceeded::Instances),
+    ("resource limit exceeded: memory count", Exceeded::Memories),
+    ("resource limit exceeded: table count", Exceeded::Tables),
+];
 
 /// A store for one operation.
 pub(crate) fn store(engine: &Engine, call: &Arc<Call>) -> Store<StoreData> {
@@ -83,7 +91,7 @@ async fn watch(call: &Call) -> End {
         End::Deadline
     };
     let idle = async {
-        while call.activity.idle() <= IDLE {
+        while call.activity.idle() <= call.idle_limit {
             tokio::time::sleep(WATCH_INTERVAL).await;
         }
         End::Idle
@@ -115,7 +123,7 @@ fn end_error(call: &Call, end: End) -> DriverError {
             call,
             format!(
                 "it neither waited for anything nor made progress for {}",
-                shown(IDLE)
+                shown(call.idle_limit)
             ),
         ),
     }
@@ -150,11 +158,11 @@ fn exceeded(trap: &wasmtime::Error) -> Option<Exceeded> {
     if let Some(ResourceTableError::Full) = trap.downcast_ref() {
         return Some(Exceeded::Handles);
     }
-    // The engine has no type for it.
-    if trap.root_cause().to_string().contains(COPY_WORDS) {
-        return Some(Exceeded::Copied);
-    }
-    trap.downcast_ref().copied()
+    let words = trap.root_cause().to_string();
+    let known = ENGINE_WORDS.iter().find(|(known, _)| words.contains(known));
+    known
+        .map(|(_, exceeded)| *exceeded)
+        .or_else(|| trap.downcast_ref().copied())
 }
 
 /// A driver that broke a rule, with the rule.

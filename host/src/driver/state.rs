@@ -38,6 +38,8 @@ pub(crate) struct Call {
     pub sink: Sink,
     /// When the operation must be over.
     pub deadline: Option<Instant>,
+    /// How long the guest may neither wait nor report progress.
+    pub idle_limit: Duration,
     /// Ends the operation early.
     pub cancel: Cancel,
     /// Whether `state` refuses to be written.

@@ -118,14 +118,19 @@ impl Layout {
         self.root.join("bkhost")
     }
 
-    /// Creates `folder` and its missing parents, private to the owner.
+    /// Whom the store belongs to, if that is not simply who uses it.
+    pub fn owner(&self) -> Option<Owner> {
+        self.owner
+    }
+
+    /// Creates `folder` and its missing parents, private to the owner. A folder of the store that is there already, and
+    /// that root once made, is given to the owner.
     pub fn make_folder(&self, folder: &Path) -> Result<(), FileError> {
-        let missing = folder
+        fs::create_dir_all_for(folder, PRIVATE_DIR, self.owner)?;
+        folder
             .ancestors()
-            .take_while(|ancestor| !ancestor.exists())
-            .collect::<Vec<_>>();
-        fs::create_dir_all(folder, PRIVATE_DIR)?;
-        missing.into_iter().try_for_each(|created| self.give(created))
+            .take_while(|ancestor| ancestor.starts_with(&self.root))
+            .try_for_each(|ancestor| self.give(ancestor))
     }
 
     /// Replaces a file of the store, making its folder if needed.

@@ -2,33 +2,18 @@
 
 use std::path::Path;
 
-use crate::fs::FileError;
+pub use crate::fs::Owner;
 
-/// User and group that get what is created.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Owner {
-    uid: u32,
-    gid: u32,
-}
-
-impl Owner {
-    /// The user behind sudo, if the store is theirs: `uid` and `gid` are the values of `SUDO_UID` and `SUDO_GID`
-    /// (given only when `SUDO_COMMAND` exists), `home` is the current home folder, and `root` lies below it.
-    pub fn behind_sudo(uid: Option<&str>, gid: Option<&str>, home: &Path, root: &Path) -> Option<Self> {
-        let owner = Self {
-            uid: uid?.parse().ok()?,
-            gid: gid?.parse().ok()?,
-        };
-        let inside = root != home && root.starts_with(home);
-        let their_home = home_of(owner.uid)?;
-        (inside && Path::new(&their_home) == home).then_some(owner)
-    }
-
-    /// Gives `path` to this owner.
-    pub fn give(self, path: &Path) -> Result<(), FileError> {
-        std::os::unix::fs::chown(path, Some(self.uid), Some(self.gid))
-            .map_err(FileError::io("change the owner of", path))
-    }
+/// The user behind sudo, if the store is theirs: `uid` and `gid` are the values of `SUDO_UID` and `SUDO_GID` (given only
+/// when `SUDO_COMMAND` exists), `home` is the current home folder, and `root` lies below it.
+pub fn behind_sudo(uid: Option<&str>, gid: Option<&str>, home: &Path, root: &Path) -> Option<Owner> {
+    let owner = Owner {
+        uid: uid?.parse().ok()?,
+        gid: gid?.parse().ok()?,
+    };
+    let inside = root != home && root.starts_with(home);
+    let their_home = home_of(owner.uid)?;
+    (inside && Path::new(&their_home) == home).then_some(owner)
 }
 
 /// The home folder of a user, from the password file.
@@ -50,10 +35,10 @@ mod tests {
     fn only_a_store_below_the_users_home_is_theirs() {
         let home = home_of(0).unwrap();
         let (home, root) = (Path::new(&home), Path::new(&home).join(".docker/buildx"));
-        assert!(Owner::behind_sudo(Some("0"), Some("0"), home, &root).is_some());
-        assert!(Owner::behind_sudo(Some("0"), Some("0"), home, home).is_none());
-        assert!(Owner::behind_sudo(Some("0"), Some("0"), Path::new("/elsewhere"), &root).is_none());
-        assert!(Owner::behind_sudo(Some(""), Some("0"), home, &root).is_none());
-        assert!(Owner::behind_sudo(None, Some("0"), home, &root).is_none());
+        assert!(behind_sudo(Some("0"), Some("0"), home, &root).is_some());
+        assert!(behind_sudo(Some("0"), Some("0"), home, home).is_none());
+        assert!(behind_sudo(Some("0"), Some("0"), Path::new("/elsewhere"), &root).is_none());
+        assert!(behind_sudo(Some(""), Some("0"), home, &root).is_none());
+        assert!(behind_sudo(None, Some("0"), home, &root).is_none());
     }
 }

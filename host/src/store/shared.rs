@@ -1,6 +1,7 @@
 //! What buildx can load: the drivers and options it knows, so that nothing else gets into files that it reads.
 //!
-//! This is the only place that knows drivers by name. One foreign driver or option in `instances/` breaks listings of
+//! This is the only place that knows drivers by name: what buildx writes and reads is a fact that no driver can tell.
+//! One foreign driver or option in `instances/` breaks listings of
 //! buildx (`ls`, `rm --all-inactive`).
 
 use std::collections::BTreeMap;
@@ -10,25 +11,30 @@ pub const CONTEXT_DRIVER: &str = "docker";
 /// The driver of the implicit builder on a machine that has nothing else; never stored.
 pub const IMPLICIT_DRIVER: &str = "process";
 
-const CONTAINER: &str = "docker-container";
-const KUBERNETES: &str = "kubernetes";
-const REMOTE: &str = "remote";
-
-/// Whether buildx can load a stored builder of this driver.
-pub fn is_shared(driver: &str) -> bool {
-    known_options(driver).is_some()
+/// A driver of buildx, as far as files are concerned that buildx reads.
+struct BuildxDriver {
+    name: &'static str,
+    /// Options of its stored builders, a name that ends in `.` standing for all with that prefix. `None` when none are
+    /// stored: buildx refuses to load one.
+    options: Option<&'static [&'static str]>,
+    /// Options that buildx accepts with these values only.
+    values: &'static [(&'static str, &'static [&'static str])],
+    /// `create` lets its daemons use the host's network unless the user says something about entitlements.
+    host_network: bool,
 }
 
-/// Whether builders of this driver can be stored at all. One that stands for docker contexts cannot: every context is
-/// a builder already.
-pub fn is_storable(driver: &str) -> bool {
-    driver != CONTEXT_DRIVER
-}
-
-/// Options of a driver that buildx accepts, or `None` for a driver that it does not know.
-fn known_options(driver: &str) -> Option<&'static [&'static str]> {
-    match driver {
-        CONTAINER => Some(&[
+/// The drivers of buildx: a fact of the shared file format, and the only list of drivers in this program. Nothing else
+/// follows from a driver's name.
+const BUILDX_DRIVERS: [BuildxDriver; 4] = [
+    BuildxDriver {
+        name: CONTEXT_DRIVER,
+        options: None,
+        values: &[],
+        host_network: false,
+    },
+    BuildxDriver {
+        name: "docker-container",
+        options: Some(&[
             "image",
             "network",
             "memory",
@@ -45,7 +51,12 @@ fn known_options(driver: &str) -> Option<&'static [&'static str]> {
             "provenance-add-gha",
             "allow-untrusted-image",
         ]),
-        KUBERNETES => Some(&[
+        values: &[],
+        host_network: true,
+    },
+    BuildxDriver {
+        name: "kubernetes",
+        options: Some(&[
             "image",
             "namespace",
             "replicas",
@@ -71,20 +82,47 @@ fn known_options(driver: &str) -> Option<&'static [&'static str]> {
             "timeout",
             "env.",
         ]),
-        REMOTE => Some(&["cacert", "cert", "key", "servername", "default-load"]),
-        _ => None,
+        values: &[("loadbalance", &["sticky", "random"])],
+        host_network: true,
+    },
+    BuildxDriver {
+        name: "remote",
+        options: Some(&["cacert", "cert", "key", "servername", "default-load"]),
+        values: &[],
+        host_network: false,
+    },
+];
+
+impl BuildxDriver {
+    fn named(name: &str) -> Option<&'static Self> {
+        BUILDX_DRIVERS.iter().find(|driver| driver.name == name)
     }
+
+    fn takes(&self, option: &str) -> bool {
+        let fits = |name: &&str| *name == option || (name.ends_with('.') && option.starts_with(name));
+        self.options.unwrap_or_default().iter().any(fits)
+    }
+
+    fn takes_value(&self, option: &str, value: &str) -> bool {
+        let only = self.values.iter().find(|(name, _)| *name == option);
+        only.is_none_or(|(_, values)| values.contains(&value))
+    }
+}
+
+/// Whether buildx can load a stored builder of this driver.
+pub fn is_shared(driver: &str) -> bool {
+    BuildxDriver::named(driver).is_some_and(|known| known.options.is_some())
+}
+
+/// Whether builders of this driver can be stored at all: not those of which buildx stores none, because it means
+/// something else by the name.
+pub fn is_storable(driver: &str) -> bool {
+    BuildxDriver::named(driver).is_none_or(|known| known.options.is_some())
 }
 
 /// Whether buildx accepts this option of this driver with this value.
 pub fn is_shared_option(driver: &str, option: &str, value: &str) -> bool {
-    let known = known_options(driver).unwrap_or_default();
-    if driver == KUBERNETES && option == "loadbalance" {
-        return matches!(value, "sticky" | "random");
-    }
-    known
-        .iter()
-        .any(|name| *name == option || (name.ends_with('.') && option.starts_with(name)))
+    BuildxDriver::named(driver).is_some_and(|known| known.takes(option) && known.takes_value(option, value))
 }
 
 const ALLOW_FLAG: &str = "--allow-insecure-entitlement";
@@ -102,10 +140,13 @@ pub fn stored_flags(
 ) -> Option<Vec<String>> {
     let given = flags.as_deref().unwrap_or_default();
     let allowed = allowed_entitlements(given);
-    let host_network = driver == CONTAINER
+    let Some(known) = BuildxDriver::named(driver).filter(|known| known.host_network) else {
+        return flags;
+    };
+    let host_network = known.takes("network")
         && options.get("network").map(String::as_str) == Some("host")
         && !allowed.contains(&HOST_NETWORK);
-    let by_default = matches!(driver, CONTAINER | KUBERNETES) && allowed.is_empty() && !entitled;
+    let by_default = allowed.is_empty() && !entitled;
     if !host_network && !by_default {
         return flags;
     }
@@ -138,7 +179,19 @@ mod tests {
         assert!(is_shared_option("kubernetes", "loadbalance", "random"));
         assert!(!is_shared_option("kubernetes", "loadbalance", "sticky:team"));
         assert!(!is_shared_option("remote", "image", "x"));
-        assert!(!is_shared("process") && is_shared("remote") && !is_shared("docker"));
+        assert!(!is_shared_option("docker", "image", "x") && !is_shared_option("process", "root", "x"));
+    }
+
+    #[test]
+    fn of_every_driver_but_one_of_buildx_builders_are_stored() {
+        let facts = |name| (is_shared(name), is_storable(name));
+        for name in ["docker-container", "kubernetes", "remote"] {
+            assert_eq!(facts(name), (true, true), "{name}");
+        }
+        assert_eq!(facts(CONTEXT_DRIVER), (false, false));
+        for name in [IMPLICIT_DRIVER, "docker-cloud", "nobody-knows"] {
+            assert_eq!(facts(name), (false, true), "{name}");
+        }
     }
 
     #[test]

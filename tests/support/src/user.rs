@@ -6,6 +6,9 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
+use rustix::process::{Gid, Uid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+
 /// The user's name. Made once, and left there for the next run.
 const NAME: &str = "bkhost-test";
 
@@ -63,6 +66,24 @@ impl OrdinaryUser {
     pub fn apply(&self, command: &mut Command) {
         // For root the standard library also drops the supplementary groups.
         command.uid(self.uid).gid(self.gid);
+    }
+
+    /// Runs `work` as the user, on a thread of its own: to the kernel, ids belong to threads.
+    ///
+    /// # Panics
+    ///
+    /// When this process may not become the user, and when `work` does.
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let thread = || {
+            let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+            set_thread_groups(&[]).unwrap();
+            set_thread_res_gid(gid, gid, gid).unwrap();
+            set_thread_res_uid(uid, uid, uid).unwrap();
+            assert!(!rustix::process::geteuid().is_root());
+            work()
+        };
+        std::thread::scope(|scope| scope.spawn(thread).join())
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
     /// Gives a file or folder to the user.

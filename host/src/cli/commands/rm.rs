@@ -68,11 +68,16 @@ pub async fn run(context: &Context<'_>, args: Args) -> Result<()> {
         args.names.clone()
     };
     let display = Display::of_steps(context, "Removing", &names.join(" "))?;
-    let removals = names
-        .iter()
-        .map(|name| remove_and_say(context, &args, name, &display));
+    let removals = names.iter().map(|name| {
+        let removal = remove_named(context, &args, name, &display);
+        async { said(context, &args, name, removal.await) }
+    });
     let removed = futures::future::join_all(removals).await;
     display.end().await;
+    verdict(removed)
+}
+
+fn verdict(removed: Vec<bool>) -> Result<()> {
     if removed.into_iter().all(|removed| removed) {
         Ok(())
     } else {
@@ -80,54 +85,127 @@ pub async fn run(context: &Context<'_>, args: Args) -> Result<()> {
     }
 }
 
-async fn remove_and_say(context: &Context<'_>, args: &Args, name: &str, display: &Display) -> bool {
-    let removed = remove_named(context, args, name, display).await;
+/// A removal that did not succeed.
+struct Failed {
+    error: CommandError,
+    /// What may be left of a builder that was forgotten all the same.
+    left: Option<String>,
+}
+
+impl<E: Into<CommandError>> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Self {
+            error: error.into(),
+            left: None,
+        }
+    }
+}
+
+/// Says what became of a builder, and whether all went well.
+fn said(context: &Context<'_>, args: &Args, name: &str, removed: std::result::Result<(), Failed>) -> bool {
     match &removed {
         Ok(()) if args.dry_run => {}
         Ok(()) => context.ui.say(format!("{name} removed")),
-        Err(error) => {
-            context
-                .ui
-                .say(format!("failed to remove {name}: {}", error.line()));
-            error
-                .hints()
-                .iter()
-                .for_each(|hint| context.ui.say(format!("hint: {hint}")));
+        Err(Failed { error, left }) => {
+            say_error(context, &format!("failed to remove {name}: "), error);
+            if let Some(left) = left {
+                context
+                    .ui
+                    .warn(format!("{name} is forgotten all the same; {left}"));
+            }
         }
     }
     removed.is_ok()
 }
 
-async fn remove_named(context: &Context<'_>, args: &Args, name: &str, display: &Display) -> Result<()> {
+fn say_error(context: &Context<'_>, before: &str, error: &CommandError) {
+    context.ui.say(format!("{before}{}", error.line()));
+    for hint in error.hints() {
+        context.ui.say(format!("hint: {hint}"));
+    }
+}
+
+async fn remove_named(
+    context: &Context<'_>,
+    args: &Args,
+    name: &str,
+    display: &Display,
+) -> std::result::Result<(), Failed> {
     // A file that cannot be read is removed only when nothing but forgetting was asked for.
-    if args.keep_daemon && !args.dry_run && context.store.contains(name) {
-        return forget(context, name).await;
+    if args.keep_daemon && context.store.contains(name) {
+        if args.dry_run {
+            say_forgets(context, name);
+            return Ok(());
+        }
+        return Ok(forget(context, name).await?);
     }
     let Some(builder) = builders::find(context, name).await? else {
-        return Err(unknown_builder(context, name));
+        return Err(unknown_builder(context, name).into());
     };
     if builder.origin == Origin::Context {
         return Err(CommandError::user(format!(
             "context builder cannot be removed, run `docker context rm {name}` to remove this context"
-        )));
+        ))
+        .into());
     }
+    remove_builder(context, args, builder, display).await
+}
+
+/// Removes the daemons of a builder and then, whatever became of them, its record.
+async fn remove_builder(
+    context: &Context<'_>,
+    args: &Args,
+    builder: Builder,
+    display: &Display,
+) -> std::result::Result<(), Failed> {
     if args.dry_run {
-        return show_plan(context, args, builder).await;
-    }
-    if args.keep_daemon {
+        show_plan(context, args, builder).await;
         return Ok(());
     }
-    let work = remove_daemons(context, &builder, args.removal(builder.origin), display);
-    let removed = match args.timeout.timeout.0 {
+    let removed = if args.keep_daemon {
+        Ok(())
+    } else {
+        remove_in_time(context, args, &builder, display).await
+    };
+    if !builder.is_stored() {
+        return Ok(removed?);
+    }
+    forget(context, builder.name()).await?;
+    removed.map_err(|error| Failed {
+        error,
+        left: Some(left_behind(context, &builder)),
+    })
+}
+
+async fn remove_in_time(
+    context: &Context<'_>,
+    args: &Args,
+    builder: &Builder,
+    display: &Display,
+) -> Result<()> {
+    let work = remove_daemons(context, builder, args.removal(builder.origin), display);
+    match args.timeout.timeout.0 {
         Some(limit) => tokio::time::timeout(limit, work)
             .await
             .unwrap_or_else(|_| Err(CommandError::user(format!("No answer within {limit:.0?}")))),
         None => work.await,
-    };
-    if builder.is_stored() {
-        forget(context, name).await?;
     }
-    removed
+}
+
+/// What a removal that failed may have left, in words: the nodes, for which the user has to look.
+fn left_behind(context: &Context<'_>, builder: &Builder) -> String {
+    let why = match status::check_loadable(context, builder) {
+        Ok(()) => "",
+        Err(_) => "without its driver nothing is removed, and ",
+    };
+    let nodes: Vec<String> = builder
+        .record
+        .nodes()
+        .iter()
+        .map(|node| format!("{} (`{}`)", node.name, node.endpoint))
+        .collect();
+    let list = if nodes.is_empty() { "" } else { ": " };
+    format!("{why}its daemons may still be there{list}{}", nodes.join(", "))
 }
 
 async fn forget(context: &Context<'_>, name: &str) -> Result<()> {
@@ -178,15 +256,29 @@ async fn remove_node(
     removed.map_err(|error| format!("failed to remove node {name}: {error}"))
 }
 
-async fn show_plan(context: &Context<'_>, args: &Args, builder: Builder) -> Result<()> {
+fn say_forgets(context: &Context<'_>, name: &str) {
+    context.ui.say(format!("Would forget builder {name}"));
+}
+
+/// Says what would be done. It does not fail: what would fail is part of it.
+async fn show_plan(context: &Context<'_>, args: &Args, builder: Builder) {
     let report = status::load(context, builder, args.timeout.timeout).await;
-    let name = report.builder.name();
-    let removal = args.removal(report.builder.origin);
-    if report.builder.is_stored() {
-        context.ui.say(format!("Would forget builder {name}"));
+    let builder = &report.builder;
+    let name = builder.name();
+    let removal = args.removal(builder.origin);
+    if let (Some(error), false) = (&report.error, removal.keep_daemon) {
+        let left = left_behind(context, builder);
+        context.ui.say(format!(
+            "Would only forget builder {name}, and fail: {}; {left}",
+            error.message
+        ));
+        return;
+    }
+    if builder.is_stored() {
+        say_forgets(context, name);
     }
     if removal.keep_daemon {
-        return Ok(());
+        return;
     }
     let state = if removal.keep_state {
         "keep its state"
@@ -203,7 +295,6 @@ async fn show_plan(context: &Context<'_>, args: &Args, builder: Builder) -> Resu
             node.node.name
         ));
     }
-    report.error.map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// Asks on a thread of its own, so that Ctrl-C is seen meanwhile.
@@ -226,26 +317,51 @@ async fn remove_inactive(context: &Context<'_>, args: &Args) -> Result<()> {
     if asks && !confirmed(context).await {
         return Ok(());
     }
-    let all = builders::all(context).await?;
-    if let Some(error) = all.broken.into_iter().next() {
-        return Err(error.into());
-    }
-    let stored = all.builders.into_iter().filter(Builder::is_stored).collect();
-    let reports = status::load_all(context, stored, args.timeout.timeout).await;
-    for report in &reports {
-        if let Some(error) = &report.error {
-            let message = format!("cannot load {}: {}", report.builder.name(), error.message);
-            return Err(CommandError::user(message));
-        }
+    let (inactive, troubles) = find_inactive(context, args).await?;
+    let before = if args.dry_run {
+        "Would leave as it is: "
+    } else {
+        ""
+    };
+    for trouble in &troubles {
+        say_error(context, before, trouble);
     }
     let display = Display::of_steps(context, "Removing", "")?;
-    let removals = reports
+    let removals = inactive.into_iter().map(|builder| {
+        let name = builder.name().to_owned();
+        let removal = remove_builder(context, args, builder, &display);
+        async move { said(context, args, &name, removal.await) }
+    });
+    let mut removed = futures::future::join_all(removals).await;
+    display.end().await;
+    // What a plan would leave is part of the plan.
+    removed.push(args.dry_run || troubles.is_empty());
+    verdict(removed)
+}
+
+/// Stored builders that do not run, and why it cannot be told of others.
+async fn find_inactive(context: &Context<'_>, args: &Args) -> Result<(Vec<Builder>, Vec<CommandError>)> {
+    let all = builders::all(context).await?;
+    all.warnings.iter().for_each(|warning| context.ui.warn(warning));
+    let stored = all.builders.into_iter().filter(Builder::is_stored).collect();
+    let reports = status::load_all(context, stored, args.timeout.timeout).await;
+    let (unknown, known): (Vec<_>, Vec<_>) = reports.into_iter().partition(|report| report.error.is_some());
+    let mut troubles: Vec<CommandError> = all.broken.into_iter().map(CommandError::from).collect();
+    troubles.extend(unknown.into_iter().filter_map(not_loaded));
+    let inactive = known
         .into_iter()
         .filter(|report| !report.dynamic && !is_active(report))
-        .map(|report| remove_one_inactive(context, args, report.builder, &display));
-    let removed = futures::future::try_join_all(removals).await;
-    display.end().await;
-    removed.map(|_| ())
+        .map(|report| report.builder);
+    Ok((inactive.collect(), troubles))
+}
+
+/// Why it cannot be told whether a builder is active. It is left alone, for its daemons may run.
+fn not_loaded(report: BuilderReport) -> Option<CommandError> {
+    let name = report.builder.name().to_owned();
+    let error = CommandError::from(report.error?).prefixed(&format!("cannot load {name}"));
+    Some(error.with_hint(format!(
+        "`bkhost rm --keep-daemon {name}` forgets the builder and leaves its daemons as they are"
+    )))
 }
 
 /// A node that does not answer in time may be running: its builder is left alone.
@@ -254,19 +370,4 @@ fn is_active(report: &BuilderReport) -> bool {
         node.is_running() || node.error.as_ref().is_some_and(|error| error.silent)
     };
     report.nodes.iter().any(may_run)
-}
-
-async fn remove_one_inactive(
-    context: &Context<'_>,
-    args: &Args,
-    builder: Builder,
-    display: &Display,
-) -> Result<()> {
-    if args.dry_run {
-        return show_plan(context, args, builder).await;
-    }
-    let removed = remove_daemons(context, &builder, args.removal(builder.origin), display).await;
-    forget(context, builder.name()).await?;
-    context.ui.say(format!("{} removed", builder.name()));
-    removed
 }

@@ -119,6 +119,7 @@ impl V0_1 {
             state: purpose.state,
             sink: purpose.sink,
             deadline: purpose.deadline,
+            idle_limit: self.runtime.idle_limit,
             cancel: purpose.cancel,
             read_only: purpose.read_only,
             activity: Activity::new(),
@@ -153,7 +154,7 @@ impl V0_1 {
 
     async fn describe(&self, environment: &Arc<HostEnvironment>) -> DriverResult<Arc<DriverInfo>> {
         let config = Arc::new(NodeConfig::default());
-        let state = Arc::new(NodeStore::new(None));
+        let state = Arc::new(NodeStore::new(None, None));
         let call = self.call(environment, Purpose::looking("describe", config, state));
         let info = operation::run(&call, async {
             let mut guest = self.instantiate(&call).await?;

@@ -91,7 +91,6 @@ pub fn receive_tree(
 }
 
 struct Receiver<'a> {
-    tree: Tree,
     outgoing: &'a mpsc::Sender<Packet>,
     next_id: u32,
     last_path: Option<String>,
@@ -102,6 +101,8 @@ struct Receiver<'a> {
     seen: HashSet<String>,
     folders: Vec<Stat>,
     listed: bool,
+    /// Dropped after the files that are open in it, which remove themselves from folders that it closes again.
+    tree: Tree,
 }
 
 impl Receiver<'_> {
@@ -249,13 +250,21 @@ mod tests {
 
     /// Runs a receiver against scripted packets and gives what it asked for.
     fn receive(destination: &Path, packets: Vec<Packet>) -> (Result<(), ReceiveError>, Vec<Packet>) {
+        receive_with(Leftovers::Keep, destination, packets)
+    }
+
+    fn receive_with(
+        leftovers: Leftovers,
+        destination: &Path,
+        packets: Vec<Packet>,
+    ) -> (Result<(), ReceiveError>, Vec<Packet>) {
         let (sender, mut incoming) = mpsc::channel(packets.len().max(1));
         for packet in packets {
             sender.try_send(packet).unwrap();
         }
         drop(sender);
         let (outgoing, mut asked) = mpsc::channel(OUTSTANDING + 2);
-        let result = receive_tree(destination, Leftovers::Keep, &mut incoming, &outgoing);
+        let result = receive_tree(destination, leftovers, &mut incoming, &outgoing);
         let mut requests = Vec::new();
         while let Ok(packet) = asked.try_recv() {
             requests.push(packet);
@@ -381,6 +390,83 @@ mod tests {
         ];
         receive(dir.path(), packets).0.unwrap();
         assert_eq!(std::fs::read(dir.path().join("f")).unwrap(), b"new");
+    }
+
+    /// Two folders that are closed to their owner, and a file in the inner one.
+    fn closed(text: &'static str) -> Vec<Packet> {
+        vec![
+            stat("d", mode::DIR | 0o500),
+            stat("d/deep", mode::DIR | 0o100),
+            stat("d/deep/f", 0o400),
+            packet(PacketType::PacketStat),
+            data(2, text),
+            data(2, ""),
+        ]
+    }
+
+    fn permissions(path: &Path) -> u32 {
+        std::fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    fn assert_closed(out: &Path, text: &str) {
+        assert_eq!(permissions(&out.join("d")), 0o500);
+        assert_eq!(permissions(&out.join("d/deep")), 0o100);
+        assert_eq!(std::fs::read_to_string(out.join("d/deep/f")).unwrap(), text);
+        assert_eq!(std::fs::read_dir(out.join("d/deep")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_an_earlier_export_closed_is_written_again() {
+        let user = bkhost_test_support::user::OrdinaryUser::new();
+        let dir = tempfile::tempdir().unwrap();
+        user.own(dir.path());
+        let out = dir.path().join("out");
+        for text in ["one", "two"] {
+            user.run(|| receive(&out, closed(text))).0.unwrap();
+            assert_closed(&out, text);
+        }
+        let mut cut = closed("three");
+        cut.pop();
+        let (result, _) = user.run(|| receive(&out, cut));
+        assert!(matches!(result, Err(ReceiveError::Interrupted)), "{result:?}");
+        assert_closed(&out, "two");
+    }
+
+    #[test]
+    fn what_an_earlier_export_closed_is_removed() {
+        let user = bkhost_test_support::user::OrdinaryUser::new();
+        let dir = tempfile::tempdir().unwrap();
+        user.own(dir.path());
+        let (kept, replaced) = (dir.path().join("kept"), dir.path().join("replaced"));
+        for out in [&kept, &replaced] {
+            user.run(|| receive(out, closed("one"))).0.unwrap();
+        }
+        let nothing = vec![packet(PacketType::PacketStat)];
+        let (result, _) = user.run(|| receive_with(Leftovers::Delete, &kept, nothing));
+        result.unwrap();
+        assert_eq!(std::fs::read_dir(&kept).unwrap().count(), 0);
+        let file = vec![
+            stat("d", 0o644),
+            packet(PacketType::PacketStat),
+            data(0, "file"),
+            data(0, ""),
+        ];
+        user.run(|| receive(&replaced, file)).0.unwrap();
+        assert_eq!(std::fs::read(replaced.join("d")).unwrap(), b"file");
+    }
+
+    #[test]
+    fn a_folder_of_somebody_else_stays_closed() {
+        let user = bkhost_test_support::user::OrdinaryUser::new();
+        let dir = tempfile::tempdir().unwrap();
+        user.own(dir.path());
+        let folder = dir.path().join("d");
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o555)).unwrap();
+        let (result, _) = user.run(|| receive(dir.path(), closed("one")));
+        let error = result.unwrap_err();
+        assert!(matches!(&error, ReceiveError::Tree(_)), "{error}");
+        assert_eq!(permissions(&folder), 0o555);
     }
 
     #[test]

@@ -3,16 +3,17 @@
 //! Every path is opened relative to the destination with `openat2` and without following any link, so neither the
 //! sender nor what already lies in the destination can lead a write out of it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bkhost_proto::fsutil::Stat;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
 use rustix::io::Errno;
+use rustix::path::Arg;
 
 use super::entry::{mode, unix_permissions};
 use crate::fs::FileError;
@@ -55,6 +56,20 @@ pub struct Tree {
     /// The folder used last: entries come folder by folder.
     last_parent: Option<(String, Arc<OwnedFd>)>,
     links: Vec<Stat>,
+    /// Folders that were opened to their owner for the time of writing, and the permissions they had.
+    opened_up: BTreeMap<String, Mode>,
+}
+
+/// A transfer that breaks off leaves folders as closed as they were.
+impl Drop for Tree {
+    fn drop(&mut self) {
+        // Children first: a closed folder is no way to what is below it.
+        for (path, before) in self.opened_up.iter().rev() {
+            if let Ok(folder) = open_below(&self.root, path) {
+                let _ = rustix::fs::fchmod(&folder, *before);
+            }
+        }
+    }
 }
 
 /// A file being written under a temporary name.
@@ -93,6 +108,7 @@ impl Tree {
             root: Arc::new(root),
             last_parent: None,
             links: Vec::new(),
+            opened_up: BTreeMap::new(),
         })
     }
 
@@ -101,7 +117,10 @@ impl Tree {
         let (parent, name) = self.place(&stat.path)?;
         let full = self.path.join(&stat.path);
         if stat.mode & mode::DIR != 0 {
-            return make_folder(&parent, name, &full);
+            let before = make_folder(&parent, name, &full)?;
+            self.opened_up
+                .extend(before.map(|mode| (stat.path.clone(), mode)));
+            return Ok(());
         }
         let temporary = temporary_name(&parent);
         make_node(&parent, &temporary.name, stat).map_err(failed("create", &full))?;
@@ -174,52 +193,57 @@ impl Tree {
         set_attributes(&folder, stat);
         rustix::fs::fchmod(&folder, Mode::from_raw_mode(unix_permissions(stat.mode)))
             .map_err(failed("set the mode of", &full))?;
+        self.opened_up.remove(&stat.path);
         rustix::fs::futimens(&folder, &times(stat.mod_time)).map_err(failed("set the times of", &full))
     }
 
     /// Removes every entry that is not in `wanted` (paths relative to the destination).
     pub fn remove_others(&mut self, wanted: &HashSet<String>) -> TreeResult<()> {
-        let walk = walkdir::WalkDir::new(&self.path)
-            .min_depth(1)
-            .contents_first(true);
-        for entry in walk {
+        let mut walk = walkdir::WalkDir::new(&self.path).min_depth(1).into_iter();
+        while let Some(entry) = walk.next() {
             let entry = entry.map_err(|error| TreeError {
                 action: "list",
                 path: self.path.clone(),
                 source: error.into(),
             })?;
             let path = entry.path();
-            let relative = path.strip_prefix(&self.path).unwrap_or(path).to_string_lossy();
-            if wanted.contains(relative.as_ref()) {
+            let relative = path.strip_prefix(&self.path).unwrap_or(path);
+            if wanted.contains(relative.to_string_lossy().as_ref()) {
                 continue;
             }
+            let parent = relative.parent().unwrap_or(Path::new("")).to_string_lossy();
+            let parent = self.folder(&parent)?;
             let removed = if entry.file_type().is_dir() {
-                std::fs::remove_dir(path)
+                // It may be closed to its owner, which the walk cannot change.
+                walk.skip_current_dir();
+                remove_folder(&parent, entry.file_name())
             } else {
-                std::fs::remove_file(path)
+                rustix::fs::unlinkat(&parent, entry.file_name(), AtFlags::empty())
             };
-            removed.map_err(|source| TreeError {
-                action: "remove",
-                path: path.to_owned(),
-                source,
-            })?;
+            removed.map_err(failed("remove", path))?;
         }
         Ok(())
     }
 
     fn place<'a>(&mut self, path: &'a str) -> TreeResult<(Arc<OwnedFd>, &'a str)> {
-        let Some((parent, name)) = path.rsplit_once('/') else {
-            return Ok((Arc::clone(&self.root), path));
-        };
-        if let Some((known, folder)) = &self.last_parent
-            && known == parent
-        {
-            return Ok((Arc::clone(folder), name));
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        Ok((self.folder(parent)?, name))
+    }
+
+    /// A folder of the destination; its own path is empty.
+    fn folder(&mut self, path: &str) -> TreeResult<Arc<OwnedFd>> {
+        if path.is_empty() {
+            return Ok(Arc::clone(&self.root));
         }
-        let folder = open_below(&self.root, parent).map_err(failed("open", &self.path.join(parent)))?;
+        if let Some((known, folder)) = &self.last_parent
+            && known == path
+        {
+            return Ok(Arc::clone(folder));
+        }
+        let folder = open_below(&self.root, path).map_err(failed("open", &self.path.join(path)))?;
         let folder = Arc::new(folder);
-        self.last_parent = Some((parent.to_owned(), Arc::clone(&folder)));
-        Ok((folder, name))
+        self.last_parent = Some((path.to_owned(), Arc::clone(&folder)));
+        Ok(folder)
     }
 }
 
@@ -260,21 +284,38 @@ fn open_below(root: &OwnedFd, path: &str) -> rustix::io::Result<OwnedFd> {
     }
 }
 
-/// A folder that is there stays, whatever is in it; anything else in its place goes.
-fn make_folder(parent: &OwnedFd, name: &str, full: &Path) -> TreeResult<()> {
+/// A folder that is there stays, whatever is in it, but is opened to its owner: then the result is the permissions it
+/// had. Anything else in its place goes.
+fn make_folder(parent: &OwnedFd, name: &str, full: &Path) -> TreeResult<Option<Mode>> {
     match rustix::fs::mkdirat(parent, name, Mode::RWXU) {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(None),
         Err(Errno::EXIST) => {
             let stat =
                 rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed("read", full))?;
             if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-                return Ok(());
+                return open_up(parent, name, &stat).map_err(failed("set the mode of", full));
             }
             rustix::fs::unlinkat(parent, name, AtFlags::empty()).map_err(failed("replace", full))?;
-            rustix::fs::mkdirat(parent, name, Mode::RWXU).map_err(failed("create", full))
+            rustix::fs::mkdirat(parent, name, Mode::RWXU).map_err(failed("create", full))?;
+            Ok(None)
         }
         Err(errno) => Err(failed("create", full)(errno)),
     }
+}
+
+/// Lets the owner change a folder that its mode keeps from them, as an earlier export may have left it. The result is
+/// the permissions it had if that was needed. In a folder of somebody else nothing can be done about it: writing fails.
+fn open_up(parent: &OwnedFd, name: impl Arg, stat: &rustix::fs::Stat) -> rustix::io::Result<Option<Mode>> {
+    let before = Mode::from_raw_mode(stat.st_mode);
+    if before.contains(Mode::RWXU) || stat.st_uid != rustix::process::geteuid().as_raw() {
+        return Ok(None);
+    }
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let folder = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+    // Without the right to read it, no handle but such a path can be had, for which there is no `fchmod`.
+    let path = format!("/proc/self/fd/{}", folder.as_raw_fd());
+    rustix::fs::chmod(path, before | Mode::RWXU)?;
+    Ok(Some(before))
 }
 
 fn make_node(parent: &OwnedFd, name: &str, stat: &Stat) -> rustix::io::Result<()> {
@@ -322,7 +363,9 @@ fn replace(mut temporary: Temporary, name: &str) -> rustix::io::Result<()> {
     renamed
 }
 
-fn remove_folder(parent: &OwnedFd, name: &str) -> rustix::io::Result<()> {
+fn remove_folder(parent: &OwnedFd, name: impl Arg + Copy) -> rustix::io::Result<()> {
+    let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    open_up(parent, name, &stat)?;
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
     let folder = rustix::fs::openat(parent, name, flags, Mode::empty())?;
     for entry in rustix::fs::Dir::read_from(&folder)? {
@@ -332,7 +375,7 @@ fn remove_folder(parent: &OwnedFd, name: &str) -> rustix::io::Result<()> {
             continue;
         }
         match rustix::fs::unlinkat(&folder, child, AtFlags::empty()) {
-            Err(Errno::ISDIR | Errno::PERM) => remove_folder(&folder, &child.to_string_lossy())?,
+            Err(Errno::ISDIR | Errno::PERM) => remove_folder(&folder, child)?,
             removed => removed?,
         }
     }

@@ -62,8 +62,8 @@ impl Request {
             return Err(not_made_with(&driver));
         }
         let options = driver_options(&args.driver_opts)?;
-        let files = daemon_files(context, &args)?;
-        let flags = daemon_flags(args.buildkitd_flags.as_deref())?;
+        let files = daemon_files(context, &args, &info)?;
+        let flags = daemon_flags(args.buildkitd_flags.as_deref(), &info)?;
         let entitled = files
             .as_ref()
             .is_some_and(|files| daemon_config::grants(files, "network.host"));
@@ -152,11 +152,14 @@ async fn choose_driver(context: &Context<'_>, args: &Args, existing: Option<&str
     let mut engine = None;
     for name in context.drivers.names() {
         let info = context.drivers.info(&name).await?;
+        if !info.makes_builders() || !shared::is_storable(&name) {
+            continue;
+        }
         let takes = |scheme| info.endpoint.schemes.iter().any(|known| known == scheme);
         if info.endpoint.kind == "required" && scheme.is_some_and(takes) {
             return Ok(name);
         }
-        if info.endpoint.kind == "engine" && shared::is_storable(&name) {
+        if info.endpoint.kind == "engine" {
             engine.get_or_insert(name);
         }
     }
@@ -189,21 +192,36 @@ fn driver_options(values: &[String]) -> Result<BTreeMap<String, String>> {
     Ok(options)
 }
 
-fn daemon_flags(text: Option<&str>) -> Result<Option<Vec<String>>> {
+/// The error for what a daemon cannot be given, because it does not belong to its builder.
+fn not_supported(what: &str, driver: &DriverInfo, flag: &str) -> CommandError {
+    let name = &driver.name;
+    CommandError::user(format!("setting {what} is not supported for {name} driver")).with_hint(format!(
+        "Leave out `{flag}`: `{name}` uses daemons that are configured where they run"
+    ))
+}
+
+fn daemon_flags(text: Option<&str>, driver: &DriverInfo) -> Result<Option<Vec<String>>> {
     let Some(text) = text.filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
+    if !driver.takes_flags() {
+        return Err(not_supported("buildkit flags", driver, "--buildkitd-flags"));
+    }
     let words = values::shell_words(text)
         .map_err(|error| CommandError::user(format!("failed to parse buildkit flags: {error}")))?;
     Ok(Some(words))
 }
 
-fn daemon_files(context: &Context<'_>, args: &Args) -> Result<Option<Files>> {
+/// The configuration that was typed, else the user's default one where the driver takes any: a default is no wish.
+fn daemon_files(context: &Context<'_>, args: &Args, driver: &DriverInfo) -> Result<Option<Files>> {
     if let Some(path) = &args.buildkitd_config {
+        if !driver.takes_files() {
+            return Err(not_supported("config file", driver, "--buildkitd-config"));
+        }
         return Ok(Some(daemon_config::load(&context.environment.folder.join(path))?));
     }
     let default = context.store.layout().default_daemon_config();
-    if default.is_file() {
+    if driver.takes_files() && default.is_file() {
         return Ok(Some(daemon_config::load(&default)?));
     }
     Ok(None)

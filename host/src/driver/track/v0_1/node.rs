@@ -54,7 +54,7 @@ impl V0_1Node {
         environment: Arc<HostEnvironment>,
         config: NodeConfig,
     ) -> Self {
-        let state = Arc::new(NodeStore::new(config.state_file.as_deref()));
+        let state = Arc::new(NodeStore::new(config.state_file.as_deref(), config.state_owner));
         Self {
             driver,
             info,
