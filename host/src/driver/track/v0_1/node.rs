@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
-use tokio_util::task::AbortOnDropHandle;
 use wasmtime::component::Resource;
 
 use super::{OpenGuest, Purpose, V0_1, convert};
@@ -96,15 +95,14 @@ impl V0_1Node {
             }
             None => (self.looking_call(function), None),
         };
-        let (driver, guest_call) = (Arc::clone(&self.driver), Arc::clone(&call));
-        let guest = async move {
+        operation::run(&call, async {
             let open = match opened {
                 Some(guest) => guest,
-                None => driver.enter(&guest_call).await?,
+                None => self.driver.enter(&call).await?,
             };
             work(open).await
-        };
-        operation::run(&call, on_any_thread(guest)).await
+        })
+        .await
     }
 
     /// Runs a function that shows a step, which ends as the operation ends.
@@ -117,13 +115,11 @@ impl V0_1Node {
     ) -> DriverResult<T> {
         let call = self.acting_call(function, request);
         let shown = Shown::new(call.sink.clone(), step.to_owned());
-        let (driver, guest_call, guest_shown) =
-            (Arc::clone(&self.driver), Arc::clone(&call), Arc::clone(&shown));
-        let guest = async move {
-            let open = driver.enter(&guest_call).await?;
-            work(open, guest_shown).await
-        };
-        let outcome = operation::run(&call, on_any_thread(guest)).await;
+        let outcome = operation::run(&call, async {
+            let open = self.driver.enter(&call).await?;
+            work(open, Arc::clone(&shown)).await
+        })
+        .await;
         end_step(&shown, outcome.as_ref().err()).await;
         outcome
     }
@@ -163,19 +159,6 @@ async fn end_step(shown: &Shown, error: Option<&DriverError>) {
         None => shown.end(None).await,
         Some(error) if error.kind == DriverErrorKind::Cancelled => {}
         Some(error) => shown.end(Some(error.message.clone())).await,
-    }
-}
-
-/// Lets a guest compute beside others: what it does between two waits takes as long as what the host does for it.
-async fn on_any_thread<T: Send + 'static>(
-    work: impl Future<Output = Answer<T>> + Send + 'static,
-) -> Answer<T> {
-    match AbortOnDropHandle::new(tokio::spawn(work)).await {
-        Ok(answer) => answer,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(error) => Err(Failure::Trap(wasmtime::Error::new(error))),
-        },
     }
 }
 
