@@ -71,12 +71,12 @@ fn find(folder: &Path) -> Result<Vec<Driver>, Box<dyn Error>> {
 fn table(drivers: &[Driver]) -> Result<String, Box<dyn Error>> {
     let mut table = String::from(
         "/// Name, compiled code and manifest of each built-in driver.\n\
-         pub(super) static DRIVERS: &[(&str, &[u8], &str)] = &[\n",
+         pub(super) static DRIVERS: &[(&str, &Embedded, &str)] = &[\n",
     );
     for (name, code, manifest) in drivers {
         writeln!(
             table,
-            "    ({name:?}, include_bytes!({code:?}), include_str!({manifest:?})),"
+            "    ({name:?}, &Embedded(*include_bytes!({code:?})), include_str!({manifest:?})),"
         )?;
     }
     table.push_str("];\n");

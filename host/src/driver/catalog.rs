@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::OnceCell;
 
-use super::engine::Runtime;
+use super::engine::{Code, Embedded, Runtime};
 use super::environment::HostEnvironment;
 use super::limits::IDLE;
 use super::load::{self, Origin, Source};
@@ -18,6 +18,7 @@ use super::track::Track;
 
 mod built_in {
     //! What the build script found.
+    use crate::driver::engine::Embedded;
     include!(concat!(env!("OUT_DIR"), "/drivers.rs"));
 }
 
@@ -34,7 +35,7 @@ pub struct Catalog {
 
 struct Entry {
     origin: Origin,
-    code: Cow<'static, [u8]>,
+    code: Code,
     manifest: Cow<'static, str>,
     loaded: OnceCell<Arc<dyn Track>>,
 }
@@ -42,10 +43,10 @@ struct Entry {
 impl Catalog {
     /// The built-in drivers on this machine.
     pub fn new(environment: HostEnvironment) -> Self {
-        let entry = |(name, code, manifest): &(&str, &'static [u8], &'static str)| {
+        let entry = |(name, code, manifest): &(&str, &'static Embedded, &'static str)| {
             let entry = Entry {
                 origin: Origin::BuiltIn,
-                code: Cow::Borrowed(*code),
+                code: Code::Embedded(code),
                 manifest: Cow::Borrowed(*manifest),
                 loaded: OnceCell::new(),
             };
@@ -64,13 +65,13 @@ impl Catalog {
     pub fn with_compiled(
         mut self,
         name: &str,
-        code: impl Into<Cow<'static, [u8]>>,
+        code: impl Into<Vec<u8>>,
         manifest: impl Into<Cow<'static, str>>,
         origin: Origin,
     ) -> Self {
         let entry = Entry {
             origin,
-            code: code.into(),
+            code: Code::Read(code.into()),
             manifest: manifest.into(),
             loaded: OnceCell::new(),
         };

@@ -1,14 +1,31 @@
 //! The process's one engine with the linker that all components share, and the only place that turns bytes into
 //! executable code.
 
+use std::ptr::NonNull;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bkhost_engine::{engine_config, start_ticker};
-use wasmtime::Engine;
+use rustix::mm::{MprotectFlags, mprotect};
 use wasmtime::component::{Component, Linker};
+use wasmtime::{CustomCodeMemory, Engine};
 
 use super::linker::linker;
 use super::state::StoreData;
+
+/// Code that `bkhost-aot` compiled.
+pub(crate) enum Code {
+    /// In this program's own file.
+    Embedded(&'static Embedded),
+    /// From a place that only the user can write.
+    Read(Vec<u8>),
+}
+
+/// Bytes on pages of their own, so that code among them can be made executable where it is.
+#[repr(C)]
+#[cfg_attr(not(target_arch = "aarch64"), repr(align(4096)))]
+#[cfg_attr(target_arch = "aarch64", repr(align(65536)))]
+pub(crate) struct Embedded<B: ?Sized = [u8]>(pub B);
 
 /// The engine and what components can import.
 pub(crate) struct Runtime {
@@ -23,7 +40,9 @@ pub(crate) struct Runtime {
 impl Runtime {
     /// A new engine; costs a few microseconds and a thread.
     pub fn new(idle_limit: Duration) -> wasmtime::Result<Self> {
-        let engine = Engine::new(&engine_config()?)?;
+        let mut config = engine_config()?;
+        config.with_custom_code_memory(Some(Arc::new(WhereItIs)));
+        let engine = Engine::new(&config)?;
         start_ticker(&engine).map_err(wasmtime::Error::new)?;
         let linker = linker(&engine)?;
         Ok(Self {
@@ -33,17 +52,50 @@ impl Runtime {
         })
     }
 
-    /// Loads code that `bkhost-aot` compiled.
+    /// Loads code.
     ///
     /// The engine refuses code of another version, configuration or processor, but believes everything else: whoever
-    /// can write `code` runs programs as this process. Callers pass what is embedded in this binary, or what a cache
-    /// that only its owner can write has kept under a digest that was checked.
+    /// can write it runs programs as this process. Callers pass what is embedded in this program, or what a cache that
+    /// only its owner can write has kept under a digest that was checked.
     #[expect(
         unsafe_code,
         reason = "loading compiled code is executing it; the callers' duty is documented"
     )]
-    pub fn load(&self, code: &[u8]) -> wasmtime::Result<Component> {
-        // SAFETY: see the duty of callers above; the bytes are copied, so nobody can change them afterwards.
-        unsafe { Component::deserialize(&self.engine, code) }
+    pub fn load(&self, code: &Code) -> wasmtime::Result<Component> {
+        match code {
+            // SAFETY: see the duty of callers above; the bytes live as long as the process, which maps them without
+            // the right to write.
+            Code::Embedded(code) => unsafe {
+                Component::deserialize_raw(&self.engine, NonNull::from_ref(&code.0))
+            },
+            // SAFETY: see the duty of callers above; the bytes are copied, so nobody can change them afterwards.
+            Code::Read(code) => unsafe { Component::deserialize(&self.engine, code) },
+        }
+    }
+}
+
+/// Makes code executable where it is. Embedded code is not copied then: a driver of half a megabyte would cost each
+/// command as much time as two guests.
+struct WhereItIs;
+
+impl WhereItIs {
+    #[expect(unsafe_code, reason = "loading compiled code is making it executable")]
+    fn protect(start: *const u8, length: usize, flags: MprotectFlags) -> wasmtime::Result<()> {
+        // SAFETY: the engine passes whole pages with nothing but code, and gives them back when no code of them runs.
+        unsafe { mprotect(start.cast_mut().cast(), length, flags) }.map_err(wasmtime::Error::new)
+    }
+}
+
+impl CustomCodeMemory for WhereItIs {
+    fn required_alignment(&self) -> usize {
+        rustix::param::page_size()
+    }
+
+    fn publish_executable(&self, start: *const u8, length: usize) -> wasmtime::Result<()> {
+        Self::protect(start, length, MprotectFlags::READ | MprotectFlags::EXEC)
+    }
+
+    fn unpublish_executable(&self, start: *const u8, length: usize) -> wasmtime::Result<()> {
+        Self::protect(start, length, MprotectFlags::READ)
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
-use super::engine::Runtime;
+use super::engine::{Code, Runtime};
 use super::limits::{SHOWN_TEXT, clean_line};
 use super::manifest::Manifest;
 use super::node::{DriverError, DriverErrorKind, DriverResult};
@@ -40,7 +40,7 @@ pub(crate) struct Source<'a> {
     /// Its manifest.
     pub manifest: &'a Arc<Manifest>,
     /// Its compiled code.
-    pub code: &'a [u8],
+    pub code: &'a Code,
 }
 
 /// Loads a driver.
