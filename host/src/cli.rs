@@ -6,6 +6,7 @@ pub mod build;
 pub mod builders;
 pub mod commands;
 mod complete;
+mod debug_log;
 mod display;
 pub mod env_vars;
 mod flags;
@@ -54,7 +55,11 @@ fn try_run(arguments: &[String], environment: &Environment, ui: &Ui, drivers: &d
         return print(ui, Root::command().render_help().to_string());
     };
     let debug = root.global.debug || environment.get(env_vars::DEBUG).is_some();
-    let context = || Context::new(environment, ui, drivers, root.global.builder, debug);
+    let ui = &ui.with_debug(debug);
+    if debug {
+        debug_log::start(ui);
+    }
+    let context = || Context::new(environment, ui, drivers, root.global.builder);
     match command {
         Command::Version(args) => commands::version::run(ui, &args),
         Command::Completion(args) => commands::completion::run(ui, &args),

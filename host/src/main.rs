@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use bkhost::cli;
-use bkhost::cli::env_vars::{DEBUG, Environment, NO_COLOR};
+use bkhost::cli::env_vars::{Environment, NO_COLOR};
 use bkhost::cli::machine;
 use bkhost::driver::catalog::Catalog;
 use bkhost::keeper;
@@ -19,10 +19,7 @@ fn main() -> ExitCode {
         .skip(1)
         .map(|argument| argument.to_string_lossy().into_owned())
         .collect();
-    let ui = Ui::stdio(
-        environment.get(NO_COLOR).is_some(),
-        environment.get(DEBUG).is_some(),
-    );
+    let ui = Ui::stdio(environment.get(NO_COLOR).is_some());
     let drivers = Catalog::new(machine::of(&environment));
     ExitCode::from(cli::run(&arguments, &environment, &ui, &drivers))
 }

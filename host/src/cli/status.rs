@@ -284,7 +284,7 @@ async fn ask_daemon(
         .flatten()
         .map(|version| version.version);
     // Every question to a driver costs a guest: this one is for old daemons, and for who wants to see all.
-    if told.is_none() || context.debug {
+    if told.is_none() || context.ui.debug() {
         report.abilities = node.abilities(report.workers.iter().map(facts).collect()).await?;
     }
     let told = told.or_else(|| report.abilities.get("version").cloned());
