@@ -89,6 +89,14 @@ async fn handles_are_bounded() {
 }
 
 #[tokio::test]
+async fn what_the_host_keeps_for_handles_is_bounded() {
+    assert_eq!(
+        defect("hoard").await,
+        "Driver `misbehaving` 0.3.0 was stopped in `status`: it had the host keep more than 32 MiB"
+    );
+}
+
+#[tokio::test]
 async fn a_panic_is_told_with_its_message() {
     let message = defect("panic").await;
     assert!(

@@ -23,6 +23,10 @@ pub(crate) const HANDLES: usize = 4096;
 /// Bytes that may be copied from the guest to the host in one call: a body of 16 MiB, and its surroundings.
 pub(crate) const COPIED_TO_HOST: usize = 20 << 20;
 
+/// Bytes of a guest that the host keeps for its handles in one operation: arguments and files of a daemon, bytes that were
+/// put back, names. The largest of these may have 16 MiB; a guest has no more than its own memory to say more with.
+pub(crate) const KEPT: usize = 32 << 20;
+
 /// Epoch ticks (of 10 ms) that a guest may compute between two waits. Five seconds are fifty times what the most
 /// wasteful sensible driver needs, and short enough to be noticed as a defect of the driver, not of the machine.
 pub(crate) const COMPUTING_TICKS: u64 = 500;
@@ -102,6 +106,9 @@ pub(crate) enum Exceeded {
     /// [`HANDLES`].
     #[error("it held more than {HANDLES} handles")]
     Handles,
+    /// [`KEPT`].
+    #[error("it had the host keep more than {} MiB", KEPT >> 20)]
+    Kept,
     /// [`COPIED_TO_HOST`].
     #[error("it handed over more than {} MiB in one call", COPIED_TO_HOST >> 20)]
     Copied,

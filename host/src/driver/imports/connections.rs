@@ -134,6 +134,7 @@ impl HostConnection for View<'_> {
     }
 
     async fn unread(&mut self, handle: Resource<Connection>, data: Vec<u8>) -> Answer<()> {
+        self.call.kept.add(data.len())?;
         self.table.get_mut(&handle)?.unread(&data)
     }
 
@@ -152,6 +153,7 @@ impl HostConnection for View<'_> {
     }
 
     async fn set_authority(&mut self, handle: Resource<Connection>, authority: String) -> Answer<()> {
+        self.call.kept.add(authority.len())?;
         self.table.get_mut(&handle)?.set_authority(authority)
     }
 

@@ -4,6 +4,7 @@ use wasmtime::component::ResourceTableError;
 
 use crate::driver::bindings::types::{Error, ErrorKind, Host};
 use crate::driver::grants::Denied;
+use crate::driver::limits::Exceeded;
 use crate::driver::state::View;
 use crate::fs::FileError;
 
@@ -105,6 +106,12 @@ impl From<FileError> for Failure {
 impl From<ResourceTableError> for Failure {
     fn from(error: ResourceTableError) -> Self {
         Self::Trap(error.into())
+    }
+}
+
+impl From<Exceeded> for Failure {
+    fn from(exceeded: Exceeded) -> Self {
+        Self::Trap(wasmtime::Error::new(exceeded))
     }
 }
 
