@@ -19,27 +19,6 @@ pub struct Wishes {
     pub dirty: bool,
 }
 
-impl Wishes {
-    /// Reads `BUILDX_GIT_INFO` (default true), `BUILDX_GIT_LABELS` and `BUILDX_GIT_CHECK_DIRTY`; a value that is no
-    /// boolean leaves the default. `parse_bool` knows the spellings of booleans.
-    pub fn from_environment(
-        environment: &dyn Fn(&str) -> Option<String>,
-        parse_bool: impl Fn(&str) -> Option<bool>,
-    ) -> Self {
-        let switch = |name: &str, default: bool| {
-            environment(name)
-                .and_then(|value| parse_bool(&value))
-                .unwrap_or(default)
-        };
-        let full = environment("BUILDX_GIT_LABELS").is_some_and(|value| value == "full");
-        Self {
-            info: switch("BUILDX_GIT_INFO", true),
-            labels: full || switch("BUILDX_GIT_LABELS", false),
-            dirty: switch("BUILDX_GIT_CHECK_DIRTY", false),
-        }
-    }
-}
-
 /// What git told, as frontend attributes, and a warning if it should have told more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -327,27 +306,5 @@ mod tests {
             warning.starts_with("current commit information was not captured by the build: "),
             "{warning}"
         );
-    }
-
-    #[test]
-    fn the_environment_switches() {
-        let parse = |text: &str| text.parse().ok();
-        let wishes = |name: &'static str, value: &'static str| {
-            Wishes::from_environment(
-                &move |asked: &str| (asked == name).then(|| value.to_owned()),
-                parse,
-            )
-        };
-        assert_eq!(
-            wishes("", ""),
-            Wishes {
-                info: true,
-                labels: false,
-                dirty: false
-            }
-        );
-        assert!(!wishes("BUILDX_GIT_INFO", "false").info);
-        assert!(wishes("BUILDX_GIT_LABELS", "full").labels);
-        assert!(wishes("BUILDX_GIT_CHECK_DIRTY", "true").dirty);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::task::JoinHandle;
 
-use super::env_vars::Environment;
+use super::env_vars::{self, Environment};
 use super::settings::Context;
 use crate::error::{CommandError, Result};
 use crate::progress::event::Sink;
@@ -33,12 +33,12 @@ struct Lanes {
 pub fn settings(environment: &Environment, ui: &Ui, mode: Mode) -> Result<Settings> {
     let get = |name: &str| environment.variables().get(name).cloned();
     let environment = progress::Environment {
-        mode: get("BUILDKIT_PROGRESS"),
-        no_colour: get("NO_COLOR"),
-        colours: get("BUILDKIT_COLORS"),
-        log_lines: get("BUILDKIT_TTY_LOG_LINES"),
-        display_rate: get("TTY_DISPLAY_RATE"),
-        no_truncation: get("PROGRESS_NO_TRUNC"),
+        mode: get(env_vars::BUILDKIT_PROGRESS),
+        no_colour: get(env_vars::NO_COLOR),
+        colours: get(env_vars::BUILDKIT_COLORS),
+        log_lines: get(env_vars::BUILDKIT_TTY_LOG_LINES),
+        display_rate: get(env_vars::TTY_DISPLAY_RATE),
+        no_truncation: get(env_vars::PROGRESS_NO_TRUNC),
     };
     Settings::new(mode, &environment, ui.is_terminal()).map_err(|error| CommandError::user(error.to_string()))
 }
