@@ -19,6 +19,7 @@ pub mod buildkit;
 pub mod progress;
 pub mod output;
 
+pub mod causes;
 pub mod error;
 pub mod fs;
 pub mod git;

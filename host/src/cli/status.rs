@@ -300,18 +300,6 @@ fn facts(worker: &Worker) -> WorkerFacts {
     }
 }
 
-/// An error with its causes in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
-
 fn one_per_instance(nodes: Vec<NodeReport>) -> Vec<NodeReport> {
     let mut expanded = Vec::new();
     for node in nodes {

@@ -10,9 +10,10 @@ use tokio::sync::OnceCell;
 use super::engine::Runtime;
 use super::environment::HostEnvironment;
 use super::load::{self, Origin, Source};
-use super::manifest::{Manifest, ManifestError};
+use super::manifest::Manifest;
 use super::node::{DriverError, DriverErrorKind, DriverInfo, DriverResult, Drivers, Node, NodeConfig};
 use super::track::Track;
+use crate::causes;
 
 mod built_in {
     //! What the build script found.
@@ -154,18 +155,11 @@ fn parse_manifest(name: &str, entry: &Entry) -> DriverResult<Manifest> {
         hint: None,
         details: Vec::new(),
     };
-    let manifest = Manifest::parse(&entry.manifest).map_err(|error| refuse(chain(&error)))?;
+    let manifest = Manifest::parse(&entry.manifest).map_err(|error| refuse(causes::one_line(&error)))?;
     if manifest.name != name {
         return Err(refuse(format!("its manifest calls it `{}`", manifest.name)));
     }
     Ok(manifest)
-}
-
-fn chain(error: &ManifestError) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {}", source.to_string().trim_end()),
-        None => error.to_string(),
-    }
 }
 
 #[async_trait]

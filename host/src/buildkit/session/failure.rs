@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tonic::{Code, Status};
 
-use super::chain_text;
+use crate::causes;
 
 /// As many failures are kept: one for each call that may run at the same time, and no unbounded list of them.
 const KEPT: usize = 32;
@@ -29,7 +29,7 @@ pub struct SessionFailure {
 impl SessionFailure {
     fn of(error: &(dyn Error + 'static)) -> Self {
         Self {
-            message: chain_text(error),
+            message: causes::one_line(error),
             hint: hint(error),
         }
     }
