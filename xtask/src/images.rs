@@ -150,6 +150,12 @@ fn archive(folder: &Path) -> Result {
 mod layout {
     use super::{Command, Failure, Path, Result, fs, inputs, process};
 
+    /// Debian's packages were for this machine.
+    const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") {
+        "arm64"
+    } else {
+        "amd64"
+    };
     const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
     const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
     const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -174,7 +180,7 @@ mod layout {
         let content = sha256(&folder.join("rootfs.tar"))?;
         let layer = store(&layout, &folder.join("rootfs.tar.gz"))?;
         let config = format!(
-            "{{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{{\"Env\":[\"PATH=/bin:/usr/bin\"],\"Cmd\":[\"/bin/sh\"]}},\
+            "{{\"architecture\":\"{ARCHITECTURE}\",\"os\":\"linux\",\"config\":{{\"Env\":[\"PATH=/bin:/usr/bin\"],\"Cmd\":[\"/bin/sh\"]}},\
              \"rootfs\":{{\"type\":\"layers\",\"diff_ids\":[\"sha256:{content}\"]}}}}"
         );
         let config = store_text(&layout, &config)?;
