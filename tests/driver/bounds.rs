@@ -36,6 +36,7 @@ async fn a_well_behaved_guest_is_heard() {
         (State::Running, "all is well")
     );
     assert_eq!(node.info().version, "0.3.0");
+    assert!(node.info().track.starts_with("0.1."));
     assert_eq!(node.info().optional, ["diagnose"]);
 }
 
