@@ -23,6 +23,7 @@ pub mod causes;
 pub mod error;
 pub mod fs;
 pub mod git;
+pub mod nearest;
 pub mod platform;
 pub mod keeper;
 pub mod ui;
