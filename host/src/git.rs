@@ -74,6 +74,18 @@ async fn ask(
         GitError::Failed(text) => format!("failed to get git root dir: {text}"),
     })?;
     let root = PathBuf::from(root);
+    let mut attributes = commit(folder, wishes).await?;
+    if wishes.labels {
+        attributes.extend(entrypoint(&root, folder, dockerfile));
+    }
+    if wishes.info {
+        attributes.extend(places(&root, mounts));
+    }
+    Ok(attributes)
+}
+
+/// What is checked out, and where it comes from.
+async fn commit(folder: &Path, wishes: Wishes) -> Result<BTreeMap<String, String>, String> {
     let (revision, source) = tokio::join!(revision(folder, wishes.dirty), source(folder));
     let mut attributes = BTreeMap::new();
     let mut tell = |vcs: &str, label: &str, value: Option<String>| {
@@ -89,23 +101,24 @@ async fn ask(
     };
     tell("vcs:revision", "org.opencontainers.image.revision", revision?);
     tell("vcs:source", "org.opencontainers.image.source", source);
-    if wishes.labels {
-        let file = dockerfile.map_or_else(|| folder.join("Dockerfile"), Path::to_owned);
-        let file = std::path::absolute(&file).unwrap_or(file);
-        if let Ok(inside) = file.strip_prefix(&root) {
-            attributes.insert(
-                "label:com.docker.image.source.entrypoint".to_owned(),
-                inside.display().to_string(),
-            );
-        }
-    }
-    if wishes.info {
-        for (mount, path) in mounts {
-            let inside = path.canonicalize().ok().and_then(|path| below(&root, &path));
-            attributes.extend(inside.map(|inside| (format!("vcs:localdir:{mount}"), inside)));
-        }
-    }
     Ok(attributes)
+}
+
+/// The Dockerfile's place in the work tree.
+fn entrypoint(root: &Path, folder: &Path, dockerfile: Option<&Path>) -> Option<(String, String)> {
+    let file = dockerfile.map_or_else(|| folder.join("Dockerfile"), Path::to_owned);
+    let file = std::path::absolute(&file).unwrap_or(file);
+    let inside = file.strip_prefix(root).ok()?.display().to_string();
+    Some(("label:com.docker.image.source.entrypoint".to_owned(), inside))
+}
+
+/// The places of the folders that the daemon may read.
+fn places(root: &Path, mounts: &BTreeMap<String, PathBuf>) -> Vec<(String, String)> {
+    let place = |(mount, path): (&String, &PathBuf)| {
+        let inside = below(root, &path.canonicalize().ok()?)?;
+        Some((format!("vcs:localdir:{mount}"), inside))
+    };
+    mounts.iter().filter_map(place).collect()
 }
 
 /// `path` relative to `root`, `.` for the root itself.
