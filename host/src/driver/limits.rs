@@ -233,6 +233,45 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_authors_guide_has_the_same_numbers() {
+        let guide = include_str!("../../../docs/DRIVERS.md");
+        let (_, limits) = guide.split_once("## Limits").unwrap();
+        let (limits, _) = limits.split_once("\n## ").unwrap();
+        let numbers: Vec<&str> = limits
+            .lines()
+            .filter_map(|row| {
+                row.strip_suffix(" |")?
+                    .rsplit_once("| ")
+                    .map(|(_, number)| number)
+            })
+            .skip(1)
+            .collect();
+        let mib = |bytes: usize| format!("{} MiB", bytes >> 20);
+        let kib = |bytes: usize| format!("{} KiB", bytes >> 10);
+        let seconds = |time: Duration| format!("{} s", time.as_secs());
+        assert_eq!(CANCELLATION_GRACE, DEADLINE_GRACE);
+        let expected = [
+            mib(GUEST_MEMORY),
+            format!("{} s", COMPUTING_TICKS / 100),
+            seconds(IDLE),
+            seconds(LOOKING),
+            seconds(DEADLINE_GRACE),
+            HANDLES.to_string(),
+            mib(COPIED_TO_HOST),
+            mib(KEPT),
+            mib(READ),
+            seconds(SLEEP),
+            RANDOM_BYTES.to_string(),
+            kib(SHOWN_TEXT),
+            format!("{}, {}", kib(SHOWN_DETAIL), kib(SHOWN_DETAILS)),
+            PAIRS.to_string(),
+            format!("{}; {LOG_LINES_PER_SECOND}; {WARNINGS}", kib(LOG_LINE)),
+            format!("{STEP_LINES_PER_SECOND}; {STEP_PARTS}"),
+        ];
+        assert_eq!(numbers, expected);
+    }
+
+    #[test]
     fn memory_is_counted_over_all_memories() {
         let mut bounds = Bounds::default();
         assert!(bounds.memory_growing(0, GUEST_MEMORY / 2, None).unwrap());
