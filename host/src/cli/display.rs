@@ -17,6 +17,8 @@ pub struct Display {
     sink: Sink,
     lanes: Mutex<Lanes>,
     task: JoinHandle<Summary>,
+    /// Says the warnings that are left at the end.
+    warns: Option<Ui>,
 }
 
 #[derive(Default)]
@@ -51,7 +53,16 @@ impl Display {
     /// As [`settings`].
     pub fn of_steps(context: &Context<'_>, heading: &'static str, label: &str) -> Result<Self> {
         let settings = settings(context.environment, context.ui, Mode::Auto)?.with_heading(heading);
-        Ok(Self::begin(context.ui, settings, None, label))
+        Ok(Self::begin_steps(context.ui, settings, None, label))
+    }
+
+    /// Like [`Display::begin`], for work whose warnings are said at its end: the summary of a build is about Dockerfiles.
+    pub fn begin_steps(ui: &Ui, settings: Settings, description: Option<String>, label: &str) -> Self {
+        let warns = matches!(settings.mode, Mode::Plain | Mode::Tty).then(|| ui.clone());
+        Self {
+            warns,
+            ..Self::begin(ui, settings, description, label)
+        }
     }
 
     /// Starts a display that begins with `description` where the mode has such a line.
@@ -69,6 +80,7 @@ impl Display {
             sink,
             lanes: Mutex::default(),
             task: tokio::spawn(task),
+            warns: None,
         }
     }
 
@@ -96,6 +108,61 @@ impl Display {
             // A display that broke must not hide how the command ended.
             let _ = task.await;
         }
-        self.task.await.unwrap_or_default()
+        let summary = self.task.await.unwrap_or_default();
+        if let Some(ui) = self.warns {
+            for warning in &summary.warnings {
+                ui.warn(String::from_utf8_lossy(&warning.short));
+            }
+        }
+        summary
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::progress::event::{Update, Warning};
+
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(data)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    async fn shown(mode: Mode) -> String {
+        let kept = Kept::default();
+        let ui = Ui::new(Box::new(io::sink()), Box::new(kept.clone()), false, false, false);
+        let environment = Environment::of([], Path::new("/"));
+        let settings = settings(&environment, &ui, mode).unwrap();
+        let display = Display::begin_steps(&ui, settings, None, "l");
+        let warning = Warning {
+            short: "Driver `remote`: no effect".into(),
+            ..Warning::default()
+        };
+        let update = Update {
+            warnings: vec![warning],
+            ..Update::default()
+        };
+        display.lane(None).send(update).await;
+        display.end().await;
+        String::from_utf8(kept.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_a_driver_found_odd_is_said_after_its_steps() {
+        assert_eq!(shown(Mode::Plain).await, "WARNING: Driver `remote`: no effect\n");
+        assert!(shown(Mode::RawJson).await.starts_with('{'), "it is in the events");
+        assert_eq!(shown(Mode::Quiet).await, "");
     }
 }
