@@ -204,36 +204,55 @@ impl Drop for Hold {
     }
 }
 
+/// What was written to stderr, for tests.
+#[cfg(test)]
+#[derive(Clone, Default)]
+pub(crate) struct Kept(Arc<Mutex<Vec<u8>>>);
+
+#[cfg(test)]
+impl Kept {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+#[cfg(test)]
+impl Write for Kept {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+impl Ui {
+    /// A door without a terminal that keeps what is said.
+    pub(crate) fn kept() -> (Self, Kept) {
+        let kept = Kept::default();
+        let ui = Self::new(Box::new(io::sink()), Box::new(kept.clone()), false, false, false);
+        (ui, kept)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Kept {
-        fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(data)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     #[test]
     fn a_display_holds_back_all_talk_and_as_much_of_the_log_as_can_be_read() {
-        let kept = Kept::default();
-        let ui = Ui::new(Box::new(io::sink()), Box::new(kept.clone()), false, false, true);
+        let (ui, kept) = Ui::kept();
         let hold = ui.hold();
         for number in 0..HELD_LOG_LINES + 3 {
             ui.log(format!("line {number}"));
         }
         ui.say("said");
-        assert!(kept.0.lock().unwrap().is_empty());
+        assert!(kept.text().is_empty());
         drop(hold);
         ui.log("afterwards");
-        let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+        let text = kept.text();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), HELD_LOG_LINES + 3);
         assert_eq!(

@@ -51,33 +51,17 @@ impl io::Write for &Door {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Kept {
-        fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(data)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
 
     #[test]
     fn our_own_events_are_shown_and_nobody_elses() {
-        let kept = Kept::default();
-        let ui = Ui::new(Box::new(io::sink()), Box::new(kept.clone()), false, false, true);
+        let (ui, kept) = Ui::kept();
         dispatcher::with_default(&log_to(&ui), || {
             tracing::debug!(driver = "remote", "trying again");
             tracing::trace!("too much");
             tracing::error!(target: "h2::codec", "of a library");
         });
-        let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+        let text = kept.text();
         let (time, line) = text.trim_start().split_once("s ").unwrap();
         assert!(time.parse::<f64>().is_ok(), "{text}");
         assert_eq!(line, "DEBUG trying again driver=\"remote\"\n");

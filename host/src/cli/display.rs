@@ -120,29 +120,13 @@ impl Display {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{self, Write};
     use std::path::Path;
-    use std::sync::Arc;
 
     use super::*;
     use crate::progress::event::{Update, Warning};
 
-    #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Kept {
-        fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(data)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     async fn shown(mode: Mode) -> String {
-        let kept = Kept::default();
-        let ui = Ui::new(Box::new(io::sink()), Box::new(kept.clone()), false, false, false);
+        let (ui, kept) = Ui::kept();
         let environment = Environment::of([], Path::new("/"));
         let settings = settings(&environment, &ui, mode).unwrap();
         let display = Display::begin_steps(&ui, settings, None, "l");
@@ -156,7 +140,7 @@ mod tests {
         };
         display.lane(None).send(update).await;
         display.end().await;
-        String::from_utf8(kept.0.lock().unwrap().clone()).unwrap()
+        kept.text()
     }
 
     #[tokio::test]
