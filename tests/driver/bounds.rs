@@ -36,6 +36,7 @@ async fn a_well_behaved_guest_is_heard() {
         (State::Running, "all is well")
     );
     assert_eq!(node.info().version, "0.3.0");
+    assert!(node.info().track.starts_with("0.1."));
     assert_eq!(node.info().optional, ["diagnose"]);
 }
 
@@ -85,6 +86,14 @@ async fn handles_are_bounded() {
     assert_eq!(
         defect("many-handles").await,
         "Driver `misbehaving` 0.3.0 was stopped in `status`: it held more than 4096 handles"
+    );
+}
+
+#[tokio::test]
+async fn what_the_host_keeps_for_handles_is_bounded() {
+    assert_eq!(
+        defect("hoard").await,
+        "Driver `misbehaving` 0.3.0 was stopped in `status`: it had the host keep more than 32 MiB"
     );
 }
 

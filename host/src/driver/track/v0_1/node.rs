@@ -1,9 +1,12 @@
 //! A node of this track: each call is one operation in a guest of its own.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
+use tokio_util::task::AbortOnDropHandle;
 use wasmtime::component::Resource;
 
 use super::{OpenGuest, Purpose, V0_1, convert};
@@ -23,6 +26,9 @@ use crate::driver::node_state::NodeStore;
 use crate::driver::operation;
 use crate::driver::state::Call;
 
+/// How soon a look must follow the opening to be served by the same guest: its bounds on time began with the opening.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
 /// An opened node.
 pub(super) struct V0_1Node {
     driver: Arc<V0_1>,
@@ -30,6 +36,14 @@ pub(super) struct V0_1Node {
     environment: Arc<HostEnvironment>,
     config: Arc<NodeConfig>,
     state: Arc<NodeStore>,
+    opening: Mutex<Option<Opening>>,
+}
+
+/// What validating a node leaves: a guest in the very state in which each operation begins.
+struct Opening {
+    call: Arc<Call>,
+    guest: OpenGuest,
+    since: Instant,
 }
 
 impl V0_1Node {
@@ -47,25 +61,79 @@ impl V0_1Node {
             environment,
             config: Arc::new(config),
             state,
+            opening: Mutex::new(None),
         }
     }
 
     /// Lets the driver look at every option.
     pub async fn validate(&self) -> DriverResult<()> {
-        let call = self.looking("open");
-        operation::run(&call, async {
-            self.driver.enter(&call).await?;
-            Ok(())
-        })
-        .await
+        let since = Instant::now();
+        let call = self.looking_call("open");
+        let guest = operation::run(&call, self.driver.enter(&call)).await?;
+        *self.opening() = Some(Opening { call, guest, since });
+        Ok(())
     }
 
-    fn looking(&self, function: &'static str) -> Arc<Call> {
+    fn opening(&self) -> std::sync::MutexGuard<'_, Option<Opening>> {
+        self.opening.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a function that only looks. The first one that follows the opening goes on where that ended, which saves a
+    /// guest.
+    async fn look<T: Send + 'static>(
+        &self,
+        function: &'static str,
+        work: impl FnOnce(OpenGuest) -> Work<T> + Send + 'static,
+    ) -> DriverResult<T> {
+        let opening = self
+            .opening()
+            .take()
+            .filter(|opening| opening.since.elapsed() < AT_ONCE);
+        let (call, opened) = match opening {
+            Some(opening) => {
+                opening.call.function.set(function);
+                (opening.call, Some(opening.guest))
+            }
+            None => (self.looking_call(function), None),
+        };
+        let (driver, guest_call) = (Arc::clone(&self.driver), Arc::clone(&call));
+        let guest = async move {
+            let open = match opened {
+                Some(guest) => guest,
+                None => driver.enter(&guest_call).await?,
+            };
+            work(open).await
+        };
+        operation::run(&call, on_any_thread(guest)).await
+    }
+
+    /// Runs a function that shows a step, which ends as the operation ends.
+    async fn act<T: Send + 'static>(
+        &self,
+        function: &'static str,
+        step: &str,
+        request: DialRequest,
+        work: impl FnOnce(OpenGuest, Arc<Shown>) -> Work<T> + Send + 'static,
+    ) -> DriverResult<T> {
+        let call = self.acting_call(function, request);
+        let shown = Shown::new(call.sink.clone(), step.to_owned());
+        let (driver, guest_call, guest_shown) =
+            (Arc::clone(&self.driver), Arc::clone(&call), Arc::clone(&shown));
+        let guest = async move {
+            let open = driver.enter(&guest_call).await?;
+            work(open, guest_shown).await
+        };
+        let outcome = operation::run(&call, on_any_thread(guest)).await;
+        end_step(&shown, outcome.as_ref().err()).await;
+        outcome
+    }
+
+    fn looking_call(&self, function: &'static str) -> Arc<Call> {
         let purpose = Purpose::looking(function, Arc::clone(&self.config), Arc::clone(&self.state));
         self.driver.call(&self.environment, purpose)
     }
 
-    fn acting(&self, function: &'static str, request: DialRequest) -> Arc<Call> {
+    fn acting_call(&self, function: &'static str, request: DialRequest) -> Arc<Call> {
         let purpose = Purpose {
             function,
             config: Arc::clone(&self.config),
@@ -98,35 +166,21 @@ async fn end_step(shown: &Shown, error: Option<&DriverError>) {
     }
 }
 
-/// Runs one call of an operation that shows a step.
-async fn stepped<T>(call: &Arc<Call>, name: &str, work: impl AsyncWork<T>) -> DriverResult<T> {
-    let shown = Shown::new(call.sink.clone(), name.to_owned());
-    match operation::run(call, work.start(Arc::clone(&shown))).await {
-        Ok(value) => {
-            end_step(&shown, None).await;
-            Ok(value)
-        }
-        Err(error) => {
-            end_step(&shown, Some(&error)).await;
-            Err(error)
-        }
+/// Lets a guest compute beside others: what it does between two waits takes as long as what the host does for it.
+async fn on_any_thread<T: Send + 'static>(
+    work: impl Future<Output = Answer<T>> + Send + 'static,
+) -> Answer<T> {
+    match AbortOnDropHandle::new(tokio::spawn(work)).await {
+        Ok(answer) => answer,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => Err(Failure::Trap(wasmtime::Error::new(error))),
+        },
     }
 }
 
-/// A function from a step to a future, nameable as `impl`.
-trait AsyncWork<T> {
-    fn start(self, shown: Arc<Shown>) -> impl Future<Output = Answer<T>> + Send;
-}
-
-impl<T, F, R> AsyncWork<T> for F
-where
-    F: FnOnce(Arc<Shown>) -> R,
-    R: Future<Output = Answer<T>> + Send,
-{
-    fn start(self, shown: Arc<Shown>) -> impl Future<Output = Answer<T>> + Send {
-        self(shown)
-    }
-}
+/// What is done in an opened guest.
+type Work<T> = BoxFuture<'static, Answer<T>>;
 
 #[async_trait]
 impl Node for V0_1Node {
@@ -135,196 +189,205 @@ impl Node for V0_1Node {
     }
 
     async fn endpoint(&self) -> DriverResult<String> {
-        let call = self.looking("endpoint");
-        operation::run(&call, async {
-            let mut open = self.driver.enter(&call).await?;
-            let node = open.guest.exports.bkhost_driver_node();
-            let endpoint = node
-                .node()
-                .call_endpoint(&mut open.guest.store, open.handle)
-                .await?;
-            let endpoint = endpoint.map_err(Failure::Told)?;
-            if convert::line(&endpoint) != endpoint {
-                return Err(wasmtime::Error::msg("its endpoint is no line of text").into());
-            }
-            Ok(endpoint)
+        self.look("endpoint", move |mut open: OpenGuest| {
+            Box::pin(async move {
+                let node = open.guest.exports.bkhost_driver_node();
+                let endpoint = node
+                    .node()
+                    .call_endpoint(&mut open.guest.store, open.handle)
+                    .await?;
+                let endpoint = endpoint.map_err(Failure::Told)?;
+                if convert::line(&endpoint) != endpoint {
+                    return Err(wasmtime::Error::msg("its endpoint is no line of text").into());
+                }
+                Ok(endpoint)
+            })
         })
         .await
     }
 
     async fn status(&self) -> DriverResult<Status> {
-        let call = self.looking("status");
-        operation::run(&call, async {
-            let mut open = self.driver.enter(&call).await?;
-            let node = open.guest.exports.bkhost_driver_node();
-            let status = node
-                .node()
-                .call_status(&mut open.guest.store, open.handle)
-                .await?;
-            status.map(convert::status).map_err(Failure::Told)
+        self.look("status", move |mut open: OpenGuest| {
+            Box::pin(async move {
+                let node = open.guest.exports.bkhost_driver_node();
+                let status = node
+                    .node()
+                    .call_status(&mut open.guest.store, open.handle)
+                    .await?;
+                status.map(convert::status).map_err(Failure::Told)
+            })
         })
         .await
     }
 
     async fn boot(&self, request: DialRequest) -> DriverResult<()> {
-        let call = self.acting("boot", request);
-        stepped(&call, "[internal] booting buildkit", async |shown| {
-            let mut open = self.driver.enter(&call).await?;
-            let step = lend(&mut open, GuestStep::root(shown))?;
-            let node = open.guest.exports.bkhost_driver_node();
-            let booted = node
-                .node()
-                .call_boot(&mut open.guest.store, open.handle, step)
-                .await?;
-            booted.map_err(Failure::Told)
+        let step = "[internal] booting buildkit";
+        self.act("boot", step, request, move |mut open: OpenGuest, shown| {
+            Box::pin(async move {
+                let step = lend(&mut open, GuestStep::root(shown))?;
+                let node = open.guest.exports.bkhost_driver_node();
+                let booted = node
+                    .node()
+                    .call_boot(&mut open.guest.store, open.handle, step)
+                    .await?;
+                booted.map_err(Failure::Told)
+            })
         })
         .await
     }
 
     async fn instances(&self) -> DriverResult<Vec<Instance>> {
-        let call = self.looking("instances");
-        operation::run(&call, async {
-            let mut open = self.driver.enter(&call).await?;
-            let node = open.guest.exports.bkhost_driver_node();
-            let instances = node
-                .node()
-                .call_instances(&mut open.guest.store, open.handle)
-                .await?;
-            let instances = instances.map_err(Failure::Told)?;
-            if instances.len() > LISTED {
-                return Err(wasmtime::Error::msg(format!("it listed more than {LISTED} instances")).into());
-            }
-            instances
-                .into_iter()
-                .map(convert::instance)
-                .collect::<Option<_>>()
-                .ok_or_else(|| wasmtime::Error::msg("an instance's id is no line of text").into())
+        self.look("instances", move |mut open: OpenGuest| {
+            Box::pin(async move {
+                let node = open.guest.exports.bkhost_driver_node();
+                let instances = node
+                    .node()
+                    .call_instances(&mut open.guest.store, open.handle)
+                    .await?;
+                let instances = instances.map_err(Failure::Told)?;
+                if instances.len() > LISTED {
+                    return Err(
+                        wasmtime::Error::msg(format!("it listed more than {LISTED} instances")).into(),
+                    );
+                }
+                instances
+                    .into_iter()
+                    .map(convert::instance)
+                    .collect::<Option<_>>()
+                    .ok_or_else(|| wasmtime::Error::msg("an instance's id is no line of text").into())
+            })
         })
         .await
     }
 
     async fn placement(&self) -> DriverResult<Vec<(String, String)>> {
-        let call = self.looking("placement");
-        operation::run(&call, async {
-            let mut open = self.driver.enter(&call).await?;
-            let node = open.guest.exports.bkhost_driver_node();
-            let pairs = node
-                .node()
-                .call_placement(&mut open.guest.store, open.handle)
-                .await?;
-            Ok(convert::pairs(pairs))
+        self.look("placement", move |mut open: OpenGuest| {
+            Box::pin(async move {
+                let node = open.guest.exports.bkhost_driver_node();
+                let pairs = node
+                    .node()
+                    .call_placement(&mut open.guest.store, open.handle)
+                    .await?;
+                Ok(convert::pairs(pairs))
+            })
         })
         .await
     }
 
     async fn dial(&self, instance: &str, request: DialRequest) -> DriverResult<Pipe> {
-        let purpose = request.purpose;
-        let call = self.acting("dial", request);
-        stepped(&call, "[internal] connecting to buildkit", async |shown| {
-            let mut open = self.driver.enter(&call).await?;
-            let request = lend(&mut open, GuestDialRequest { shown, purpose })?;
-            let node = open.guest.exports.bkhost_driver_node();
-            let dialled = node
-                .node()
-                .call_dial(&mut open.guest.store, open.handle, instance, request)
-                .await?;
-            let connection = dialled.map_err(Failure::Told)?;
-            Ok(open
-                .guest
-                .store
-                .data_mut()
-                .table()
-                .delete(connection)?
-                .into_pipe())
+        let (purpose, instance) = (request.purpose, instance.to_owned());
+        let step = "[internal] connecting to buildkit";
+        self.act("dial", step, request, move |mut open: OpenGuest, shown| {
+            Box::pin(async move {
+                let request = lend(&mut open, GuestDialRequest { shown, purpose })?;
+                let node = open.guest.exports.bkhost_driver_node();
+                let dialled = node
+                    .node()
+                    .call_dial(&mut open.guest.store, open.handle, &instance, request)
+                    .await?;
+                let connection = dialled.map_err(Failure::Told)?;
+                Ok(open
+                    .guest
+                    .store
+                    .data_mut()
+                    .table()
+                    .delete(connection)?
+                    .into_pipe())
+            })
         })
         .await
     }
 
     async fn abilities(&self, workers: Vec<WorkerFacts>) -> DriverResult<BTreeMap<String, String>> {
-        let call = self.looking("abilities");
-        operation::run(&call, async {
-            let mut open = self.driver.enter(&call).await?;
-            let table = open.guest.store.data_mut().table();
-            let workers: Vec<_> = workers
-                .into_iter()
-                .map(|worker| table.push(GuestWorker(worker)))
-                .collect::<Result<_, _>>()?;
-            let node = open.guest.exports.bkhost_driver_node();
-            let pairs = node
-                .node()
-                .call_abilities(&mut open.guest.store, open.handle, &workers)
-                .await?;
-            Ok(convert::pairs(pairs))
+        self.look("abilities", move |mut open: OpenGuest| {
+            Box::pin(async move {
+                let table = open.guest.store.data_mut().table();
+                let workers: Vec<_> = workers
+                    .into_iter()
+                    .map(|worker| table.push(GuestWorker(worker)))
+                    .collect::<Result<_, _>>()?;
+                let node = open.guest.exports.bkhost_driver_node();
+                let pairs = node
+                    .node()
+                    .call_abilities(&mut open.guest.store, open.handle, &workers)
+                    .await?;
+                Ok(convert::pairs(pairs))
+            })
         })
         .await
     }
 
     async fn stop(&self, request: DialRequest) -> DriverResult<()> {
-        let call = self.acting("stop", request);
-        stepped(&call, "[internal] stopping buildkit", async |shown| {
-            let mut open = self.driver.enter(&call).await?;
-            let step = lend(&mut open, GuestStep::root(shown))?;
-            let node = open.guest.exports.bkhost_driver_node();
-            let stopped = node
-                .node()
-                .call_stop(&mut open.guest.store, open.handle, step)
-                .await?;
-            stopped.map_err(Failure::Told)
+        let step = "[internal] stopping buildkit";
+        self.act("stop", step, request, move |mut open: OpenGuest, shown| {
+            Box::pin(async move {
+                let step = lend(&mut open, GuestStep::root(shown))?;
+                let node = open.guest.exports.bkhost_driver_node();
+                let stopped = node
+                    .node()
+                    .call_stop(&mut open.guest.store, open.handle, step)
+                    .await?;
+                stopped.map_err(Failure::Told)
+            })
         })
         .await
     }
 
     async fn remove(&self, request: DialRequest, removal: Removal) -> DriverResult<()> {
-        let call = self.acting("remove", request);
-        stepped(&call, "[internal] removing buildkit", async |shown| {
-            let mut open = self.driver.enter(&call).await?;
-            let step = lend(&mut open, GuestStep::root(shown))?;
-            let removal = lend(&mut open, GuestRemoval(removal))?;
-            let node = open.guest.exports.bkhost_driver_node();
-            let removed = node
-                .node()
-                .call_remove(&mut open.guest.store, open.handle, step, removal)
-                .await?;
-            removed.map_err(Failure::Told)
+        let step = "[internal] removing buildkit";
+        self.act("remove", step, request, move |mut open: OpenGuest, shown| {
+            Box::pin(async move {
+                let step = lend(&mut open, GuestStep::root(shown))?;
+                let removal = lend(&mut open, GuestRemoval(removal))?;
+                let node = open.guest.exports.bkhost_driver_node();
+                let removed = node
+                    .node()
+                    .call_remove(&mut open.guest.store, open.handle, step, removal)
+                    .await?;
+                removed.map_err(Failure::Told)
+            })
         })
         .await
     }
 
     async fn diagnose(&self, loss: Loss) -> DriverResult<Option<Finding>> {
-        let Some(indices) = self.driver.diagnose.as_ref().filter(|_| self.counts("diagnose")) else {
+        let Some(indices) = self.driver.diagnose.clone().filter(|_| self.counts("diagnose")) else {
             return Ok(None);
         };
-        let call = self.acting("diagnose", loss.request.clone());
-        stepped(&call, "[internal] looking for the reason", async |shown| {
-            let mut open = self.driver.enter(&call).await?;
-            let loss = lend(&mut open, GuestLoss { shown, loss })?;
-            let exports = indices.load(&mut open.guest.store, &open.guest.instance)?;
-            let found = exports
-                .bkhost_driver_diagnose()
-                .call_explain(&mut open.guest.store, open.handle, loss)
-                .await?;
-            found.map(convert::finding).map(Some).map_err(Failure::Told)
+        let step = "[internal] looking for the reason";
+        let request = loss.request.clone();
+        self.act("diagnose", step, request, move |mut open: OpenGuest, shown| {
+            Box::pin(async move {
+                let loss = lend(&mut open, GuestLoss { shown, loss })?;
+                let exports = indices.load(&mut open.guest.store, &open.guest.instance)?;
+                let found = exports
+                    .bkhost_driver_diagnose()
+                    .call_explain(&mut open.guest.store, open.handle, loss)
+                    .await?;
+                found.map(convert::finding).map(Some).map_err(Failure::Told)
+            })
         })
         .await
     }
 
     async fn logs(&self, instance: &str, logs: LogRequest) -> DriverResult<Option<Pipe>> {
-        let Some(indices) = self.driver.logs.as_ref().filter(|_| self.counts("logs")) else {
+        let Some(indices) = self.driver.logs.clone().filter(|_| self.counts("logs")) else {
             return Ok(None);
         };
-        let call = self.looking("logs");
-        operation::run(&call, async {
-            let mut open = self.driver.enter(&call).await?;
-            let request = lend(&mut open, GuestLogRequest(logs))?;
-            let exports = indices.load(&mut open.guest.store, &open.guest.instance)?;
-            let opened = exports
-                .bkhost_driver_logs()
-                .call_open(&mut open.guest.store, open.handle, instance, request)
-                .await?;
-            let stream = opened.map_err(Failure::Told)?;
-            Ok(Some(
-                open.guest.store.data_mut().table().delete(stream)?.into_pipe(),
-            ))
+        let instance = instance.to_owned();
+        self.look("logs", move |mut open: OpenGuest| {
+            Box::pin(async move {
+                let request = lend(&mut open, GuestLogRequest(logs))?;
+                let exports = indices.load(&mut open.guest.store, &open.guest.instance)?;
+                let opened = exports
+                    .bkhost_driver_logs()
+                    .call_open(&mut open.guest.store, open.handle, &instance, request)
+                    .await?;
+                let stream = opened.map_err(Failure::Told)?;
+                Ok(Some(
+                    open.guest.store.data_mut().table().delete(stream)?.into_pipe(),
+                ))
+            })
         })
         .await
     }
