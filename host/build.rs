@@ -38,9 +38,12 @@ type Driver = (String, PathBuf, PathBuf);
 
 /// Compiled drivers with their manifests beside them, sorted by name.
 fn find(folder: &Path) -> Result<Vec<Driver>, Box<dyn Error>> {
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return Ok(Vec::new());
-    };
+    let entries = std::fs::read_dir(folder).map_err(|error| {
+        format!(
+            "`{}`, where drivers should be, cannot be read: {error}",
+            folder.display()
+        )
+    })?;
     let mut drivers = Vec::new();
     for entry in entries {
         let code = entry?.path();

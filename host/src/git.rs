@@ -25,27 +25,6 @@ pub struct Wishes {
     pub dirty: bool,
 }
 
-impl Wishes {
-    /// Reads `BUILDX_GIT_INFO` (default true), `BUILDX_GIT_LABELS` and `BUILDX_GIT_CHECK_DIRTY`; a value that is no
-    /// boolean leaves the default. `parse_bool` knows the spellings of booleans.
-    pub fn from_environment(
-        environment: &dyn Fn(&str) -> Option<String>,
-        parse_bool: impl Fn(&str) -> Option<bool>,
-    ) -> Self {
-        let switch = |name: &str, default: bool| {
-            environment(name)
-                .and_then(|value| parse_bool(&value))
-                .unwrap_or(default)
-        };
-        let full = environment("BUILDX_GIT_LABELS").is_some_and(|value| value == "full");
-        Self {
-            info: switch("BUILDX_GIT_INFO", true),
-            labels: full || switch("BUILDX_GIT_LABELS", false),
-            dirty: switch("BUILDX_GIT_CHECK_DIRTY", false),
-        }
-    }
-}
-
 /// What git told, as frontend attributes, and a warning if it should have told more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -125,6 +104,18 @@ async fn ask(
         GitError::Failed(text) => format!("failed to get git root dir: {text}"),
     })?;
     let root = PathBuf::from(root);
+    let mut attributes = commit(git, wishes).await?;
+    if wishes.labels {
+        attributes.extend(entrypoint(&root, folder, dockerfile));
+    }
+    if wishes.info {
+        attributes.extend(places(&root, mounts));
+    }
+    Ok(attributes)
+}
+
+/// What is checked out, and where it comes from.
+async fn commit(git: &Git<'_>, wishes: Wishes) -> Result<BTreeMap<String, String>, String> {
     let (revision, source) = tokio::join!(revision(git, wishes.dirty), source(git));
     let mut attributes = BTreeMap::new();
     let mut tell = |vcs: &str, label: &str, value: Option<String>| {
@@ -140,23 +131,24 @@ async fn ask(
     };
     tell("vcs:revision", "org.opencontainers.image.revision", revision?);
     tell("vcs:source", "org.opencontainers.image.source", source);
-    if wishes.labels {
-        let file = dockerfile.map_or_else(|| folder.join("Dockerfile"), Path::to_owned);
-        let file = std::path::absolute(&file).unwrap_or(file);
-        if let Ok(inside) = file.strip_prefix(&root) {
-            attributes.insert(
-                "label:com.docker.image.source.entrypoint".to_owned(),
-                inside.display().to_string(),
-            );
-        }
-    }
-    if wishes.info {
-        for (mount, path) in mounts {
-            let inside = path.canonicalize().ok().and_then(|path| below(&root, &path));
-            attributes.extend(inside.map(|inside| (format!("vcs:localdir:{mount}"), inside)));
-        }
-    }
     Ok(attributes)
+}
+
+/// The Dockerfile's place in the work tree.
+fn entrypoint(root: &Path, folder: &Path, dockerfile: Option<&Path>) -> Option<(String, String)> {
+    let file = dockerfile.map_or_else(|| folder.join("Dockerfile"), Path::to_owned);
+    let file = std::path::absolute(&file).unwrap_or(file);
+    let inside = file.strip_prefix(root).ok()?.display().to_string();
+    Some(("label:com.docker.image.source.entrypoint".to_owned(), inside))
+}
+
+/// The places of the folders that the daemon may read.
+fn places(root: &Path, mounts: &BTreeMap<String, PathBuf>) -> Vec<(String, String)> {
+    let place = |(mount, path): (&String, &PathBuf)| {
+        let inside = below(root, &path.canonicalize().ok()?)?;
+        Some((format!("vcs:localdir:{mount}"), inside))
+    };
+    mounts.iter().filter_map(place).collect()
 }
 
 /// `path` relative to `root`, `.` for the root itself.
@@ -442,27 +434,5 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         panic!("what the wrapper started still runs");
-    }
-
-    #[test]
-    fn the_environment_switches() {
-        let parse = |text: &str| text.parse().ok();
-        let wishes = |name: &'static str, value: &'static str| {
-            Wishes::from_environment(
-                &move |asked: &str| (asked == name).then(|| value.to_owned()),
-                parse,
-            )
-        };
-        assert_eq!(
-            wishes("", ""),
-            Wishes {
-                info: true,
-                labels: false,
-                dirty: false
-            }
-        );
-        assert!(!wishes("BUILDX_GIT_INFO", "false").info);
-        assert!(wishes("BUILDX_GIT_LABELS", "full").labels);
-        assert!(wishes("BUILDX_GIT_CHECK_DIRTY", "true").dirty);
     }
 }

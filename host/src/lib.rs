@@ -19,10 +19,12 @@ pub mod buildkit;
 pub mod progress;
 pub mod output;
 
+pub mod causes;
 pub mod duration;
 pub mod error;
 pub mod fs;
 pub mod git;
+pub mod nearest;
 pub mod platform;
 pub mod keeper;
 pub mod ui;

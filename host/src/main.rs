@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use bkhost::cli;
-use bkhost::cli::env_vars::{DEBUG, Environment};
+use bkhost::cli::env_vars::Environment;
 use bkhost::cli::machine;
 use bkhost::driver::catalog::Catalog;
 use bkhost::keeper;
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         .skip(1)
         .map(|argument| argument.to_string_lossy().into_owned())
         .collect();
-    let ui = Ui::stdio(environment.is_colourless(), environment.get(DEBUG).is_some());
+    let ui = Ui::stdio(environment.is_colourless());
     let drivers = Catalog::new(machine::of(&environment));
     ExitCode::from(cli::run(&arguments, &environment, &ui, &drivers))
 }

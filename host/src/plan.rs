@@ -3,4 +3,4 @@
 pub mod instances;
 mod nodes;
 
-pub use nodes::{Assignment, Choice, PlacementError, Plan, Reason, WorkerPlatforms, place, place_on_stored};
+pub use nodes::{Assignment, Choice, NodePlatforms, PlacementError, Plan, Reason, place, place_on_stored};

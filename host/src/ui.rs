@@ -22,12 +22,25 @@ struct Inner {
     out: Box<dyn Write + Send>,
     err: Box<dyn Write + Send>,
     /// While a progress display owns stderr, talk is held back here.
-    held: Option<Vec<String>>,
+    held: Option<Held>,
 }
+
+/// Lines that wait for the end of a progress display.
+#[derive(Default)]
+struct Held {
+    lines: Vec<String>,
+    /// How many of them are log lines.
+    logged: usize,
+    /// Log lines that were too many.
+    dropped: usize,
+}
+
+/// Log lines that are held back; a driver may write a thousand a second, and a display may run for hours.
+const HELD_LOG_LINES: usize = 2000;
 
 impl Ui {
     /// The process's own stdout and stderr. `no_colour` is the user's wish, or all that the terminal can do.
-    pub fn stdio(no_colour: bool, debug: bool) -> Self {
+    pub fn stdio(no_colour: bool) -> Self {
         let terminal = io::stderr().is_terminal();
         Self {
             out_terminal: io::stdout().is_terminal(),
@@ -36,8 +49,16 @@ impl Ui {
                 Box::new(io::stderr()),
                 terminal,
                 terminal && !no_colour,
-                debug,
+                false,
             )
+        }
+    }
+
+    /// The same door for a user who asked for debug output, or did not.
+    pub fn with_debug(&self, debug: bool) -> Self {
+        Self {
+            debug,
+            ..self.clone()
         }
     }
 
@@ -95,11 +116,26 @@ impl Ui {
         let mut inner = self.lock();
         let line = line.into();
         match &mut inner.held {
-            Some(held) => held.push(line),
+            Some(held) => held.lines.push(line),
             None => {
                 let _ = writeln!(inner.err, "{line}");
             }
         }
+    }
+
+    /// Writes one line of the log to stderr; held back like talk, but of too many only the first.
+    pub fn log(&self, line: impl Into<String>) {
+        {
+            let mut inner = self.lock();
+            if let Some(held) = &mut inner.held {
+                if held.logged >= HELD_LOG_LINES {
+                    held.dropped += 1;
+                    return;
+                }
+                held.logged += 1;
+            }
+        }
+        self.say(line);
     }
 
     /// Asks a question that is answered with `y` or `Y`; everything else, the end of the input included, is no.
@@ -156,9 +192,72 @@ pub struct Hold(Ui);
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        let held = self.0.lock().held.take();
-        for line in held.into_iter().flatten() {
+        let Some(held) = self.0.lock().held.take() else {
+            return;
+        };
+        for line in held.lines {
             self.0.say(line);
         }
+        if held.dropped > 0 {
+            self.0.say(format!("({} more log lines)", held.dropped));
+        }
+    }
+}
+
+/// What was written to stderr, for tests.
+#[cfg(test)]
+#[derive(Clone, Default)]
+pub(crate) struct Kept(Arc<Mutex<Vec<u8>>>);
+
+#[cfg(test)]
+impl Kept {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+#[cfg(test)]
+impl Write for Kept {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+impl Ui {
+    /// A door without a terminal that keeps what is said.
+    pub(crate) fn kept() -> (Self, Kept) {
+        let kept = Kept::default();
+        let ui = Self::new(Box::new(io::sink()), Box::new(kept.clone()), false, false, false);
+        (ui, kept)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_display_holds_back_all_talk_and_as_much_of_the_log_as_can_be_read() {
+        let (ui, kept) = Ui::kept();
+        let hold = ui.hold();
+        for number in 0..HELD_LOG_LINES + 3 {
+            ui.log(format!("line {number}"));
+        }
+        ui.say("said");
+        assert!(kept.text().is_empty());
+        drop(hold);
+        ui.log("afterwards");
+        let text = kept.text();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), HELD_LOG_LINES + 3);
+        assert_eq!(
+            lines[HELD_LOG_LINES..],
+            ["said", "(3 more log lines)", "afterwards"]
+        );
     }
 }

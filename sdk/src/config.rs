@@ -59,7 +59,9 @@ impl Config {
         self.0.file(name)
     }
 
-    /// A fact about the host: `os`, `arch`, `privileged` (`true` for root), `user-id`, `wsl`, `home`, `host-version`.
+    /// A fact about the host; absent when unknown. Names: `os`, `arch`, `privileged` (`true` for root), `user-id`, `home`,
+    /// `host-version`, `wsl` (name of the WSL distribution), `wsl-lib` (`true` when `/usr/lib/wsl` is a folder),
+    /// `kubeconfig` (the variable `KUBECONFIG`), `docker-context` (the active one).
     pub fn fact(&self, name: &str) -> Option<String> {
         self.0.fact(name)
     }
@@ -116,6 +118,11 @@ mod tests {
         assert_eq!(memory.swap("pod", None, Some("a")), Ok(true));
         let next = memory.update("pod", |old| old.map(|old| format!("{old}b")));
         assert_eq!(next, Ok(Some("ab".into())));
+        let exhausted = |key: &str, value: &str| {
+            let refused = memory.swap(key, None, Some(value));
+            refused.map_err(|error| error.kind()) == Err(ErrorKind::Exhausted)
+        };
+        assert!(exhausted(&"k".repeat(65), "") && exhausted("k", &"v".repeat(16_385)));
         host.read_only_memory();
         let refused = memory.swap("pod", Some("ab"), None);
         assert_eq!(refused.map_err(|error| error.kind()), Err(ErrorKind::Denied));

@@ -272,6 +272,8 @@ mod tests {
         let mut rest = [0; 4];
         connection.read_exact(&mut rest).unwrap();
         assert_eq!(&rest, b"+PRI");
+        let error = connection.unread(&vec![0; LONGEST_READ + 1]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Exhausted);
     }
 
     #[test]

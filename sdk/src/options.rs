@@ -1,6 +1,7 @@
 //! Reading driver options: values as buildx takes them, and words for a name that nobody knows.
 
 use std::cell::RefCell;
+use std::num::{IntErrorKind, ParseIntError};
 use std::time::Duration;
 
 use crate::{Config, Error, Result};
@@ -44,7 +45,13 @@ impl<'a> Options<'a> {
     pub fn int(&self, name: &str) -> Result<Option<i64>> {
         self.parse(name, |text| {
             let number = text.parse();
-            number.map_err(|_| format!("strconv.Atoi: parsing {text:?}: invalid syntax"))
+            number.map_err(|error: ParseIntError| {
+                let why = match error.kind() {
+                    IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+                    _ => "invalid syntax",
+                };
+                format!("strconv.Atoi: parsing {text:?}: {why}")
+            })
         })
     }
 
@@ -161,10 +168,11 @@ pub fn parse_bytes(text: &str) -> std::result::Result<u64, String> {
 }
 
 fn factor(suffix: &str) -> Option<f64> {
-    let (letter, rest) = suffix.split_at_checked(1).unwrap_or(("b", ""));
-    if letter == "b" && rest.is_empty() {
+    if matches!(suffix, "" | "b") {
         return Some(1.0);
     }
+    // Absent too where a letter of more than one byte begins the suffix.
+    let (letter, rest) = suffix.split_at_checked(1)?;
     let power = ["k", "m", "g", "t", "p"]
         .iter()
         .position(|known| *known == letter)?;
@@ -242,7 +250,9 @@ mod tests {
         }
         assert_eq!(parse_bytes("x"), Err("invalid size: 'x'".into()));
         assert_eq!(parse_bytes("-1"), Err("invalid size: '-1'".into()));
-        assert_eq!(parse_bytes("1x"), Err("invalid suffix: 'x'".into()));
+        for (text, suffix) in [("1x", "x"), ("1bb", "bb"), ("5µ", "µ"), ("1kib2", "kib2")] {
+            assert_eq!(parse_bytes(text), Err(format!("invalid suffix: '{suffix}'")));
+        }
     }
 
     #[test]
@@ -290,6 +300,14 @@ mod tests {
         assert_eq!((options.given("key"), options.given("cert")), (None, None));
         let error = options.finish(str::to_owned).unwrap_err();
         assert_eq!(error.hint(), Some("Known options: `cert`, `key`"));
+    }
+
+    #[test]
+    fn a_number_that_is_too_long_is_no_mistake_of_syntax() {
+        let host = Host::new().option("replicas", "99999999999999999999");
+        let config = host.config();
+        let error = Options::new(&config).int("replicas").unwrap_err();
+        assert!(error.message().ends_with(": value out of range"), "{error}");
     }
 
     #[test]

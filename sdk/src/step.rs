@@ -109,8 +109,12 @@ mod tests {
     fn a_part_that_fails_says_why_and_one_that_does_not_ends_well() {
         let host = Host::new();
         let step = host.step("boot");
-        let failed = step.run("a", |_| Err::<(), _>(Error::invalid_config("No")));
-        assert_eq!(failed, Err(Error::invalid_config("No")));
+        let failed = step.run("a", |part| {
+            part.fail("No");
+            part.message("too late");
+            Err::<(), _>(Error::invalid_config("Never seen"))
+        });
+        assert_eq!(failed, Err(Error::invalid_config("Never seen")));
         assert_eq!(
             step.run("b", |part| {
                 part.message("hello");

@@ -185,6 +185,7 @@ fn drivers_are_listed_and_explained() {
     insta::assert_snapshot!(dotted(&sealed.run(&drivers, "driver inspect remote").ok()), @r"
     Name:     remote
     Version:  0.1.0
+    Track:    0.1.0-rc.1
     Summary:  A daemon that runs already
     Endpoint: required
     Schemes:  tcp, unix

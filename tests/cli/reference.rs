@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use bkhost::cli::args;
+use bkhost::cli::{args, env_vars};
 use clap::{Arg, ArgAction, Command};
 
 /// Writes the page instead of comparing it.
@@ -33,6 +33,10 @@ fn reference() -> String {
     table(&mut page, &global);
     for command in shown(&root) {
         section(&mut page, command, "bkhost", "##");
+    }
+    page.push_str("\n## Environment\n\n| variable | meaning |\n|---|---|\n");
+    for (name, does) in env_vars::ALL {
+        writeln!(page, "| `{name}` | {} |", cell(does.trim().trim_end_matches('.'))).unwrap();
     }
     page
 }

@@ -85,6 +85,7 @@ fn info(name: &str) -> Option<DriverInfo> {
     Some(DriverInfo {
         name: name.into(),
         version: "0.1.0".into(),
+        track: "0.1.0-rc.1".into(),
         summary: summary.into(),
         options,
         endpoint,

@@ -37,6 +37,7 @@ async fn a_well_behaved_guest_is_heard() {
         (State::Running, "all is well")
     );
     assert_eq!(node.info().version, "0.3.0");
+    assert!(node.info().track.starts_with("0.1."));
     assert_eq!(node.info().optional, ["diagnose"]);
 }
 
@@ -128,6 +129,14 @@ async fn a_guest_that_gets_nowhere_ends() {
     request.deadline = Some(Instant::now() + 2 * limit);
     let error = waiting.boot(request).await.unwrap_err();
     assert_eq!(error.kind, DriverErrorKind::TimedOut, "{}", error.message);
+}
+
+#[tokio::test]
+async fn what_the_host_keeps_for_handles_is_bounded() {
+    assert_eq!(
+        defect("hoard").await,
+        "Driver `misbehaving` 0.3.0 was stopped in `status`: it had the host keep more than 32 MiB"
+    );
 }
 
 #[tokio::test]

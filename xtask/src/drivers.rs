@@ -47,6 +47,8 @@ pub enum Which {
 /// Brings `<target>/drivers` up to date: `NAME.wasm` and `NAME.cwasm` for every guest, fixtures in a folder of their own.
 /// Files whose content stays the same are not touched, so that the host is not compiled again.
 pub fn build(place: &Place, which: Which) -> Result {
+    // Not in the drivers' own folder: whatever changes there has the host compiled again.
+    let _held = inputs::lock(&place.guests())?;
     let toolchain = Toolchain::get(place)?;
     let both = [SHIPPED, FIXTURES].map(|guests| manifest::guests(&place.root.join(guests.folder)));
     let [shipped, fixtures] = both;

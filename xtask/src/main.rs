@@ -38,7 +38,7 @@ cargo xtask <task>
   images                       make the root file systems that tests and the demo use
 
 Each task installs what it needs. Servers and images are kept in $XDG_CACHE_HOME/bkhost (~/.cache/bkhost).
-`--without` takes rootless, registry, buildx, netns, docker or shells, for machines that lack it.";
+`--without` is for machines that lack one of: ";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -71,7 +71,7 @@ fn perform(words: &[String]) -> Result<bool> {
             .and_then(|()| images::for_tests(&place))
             .map(|()| true),
         "help" | "--help" | "-h" => {
-            println!("{HELP}");
+            println!("{HELP}{}", test::abilities().join(", "));
             Ok(true)
         }
         other => Err(Failure::new(format!("There is no task `{other}`")).hint("Run: cargo xtask help")),

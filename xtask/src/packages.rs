@@ -65,10 +65,10 @@ pub fn are_there(needed: &[Needed]) -> bool {
 pub fn unpack(packages: &[&str], into: &Path, scratch: &Path) -> Result {
     inputs::remove(scratch)?;
     inputs::make_folder(scratch)?;
-    if download(packages, scratch).is_err() {
+    if let Err(failure) = download(packages, scratch) {
+        // Nearly always the lists of packages are missing or old.
         if !process::is_root() {
-            return Err(Failure::new("Debian's package lists are missing or old")
-                .hint("As root, run: apt-get update"));
+            return Err(failure.hint("As root, run: apt-get update"));
         }
         refresh_lists()?;
         download(packages, scratch)?;

@@ -164,8 +164,13 @@ pub fn set_up(place: &Place, options: &Options, clock: &mut Clock) -> Result {
     })
 }
 
+/// What `--without` takes.
+pub fn abilities() -> [&'static str; ABILITIES.len()] {
+    ABILITIES.map(|ability| ability.name)
+}
+
 fn check(without: &[String]) -> Result {
-    let known: Vec<&str> = ABILITIES.iter().map(|ability| ability.name).collect();
+    let known = abilities();
     match without.iter().find(|name| !known.contains(&name.as_str())) {
         None => Ok(()),
         Some(name) => Err(Failure::new(format!("Nothing here is called `{name}`"))

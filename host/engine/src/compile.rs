@@ -12,8 +12,8 @@ pub enum CompileError {
     #[error(transparent)]
     Sections(#[from] SectionsError),
     /// The compiler refused it.
-    #[error("Cannot compile the component: {0}")]
-    Engine(String),
+    #[error("Cannot compile the component")]
+    Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// A compiled driver and what it says about itself.
@@ -52,11 +52,6 @@ impl Compiler {
     }
 }
 
-/// Compiles one component.
-pub fn compile(component: &[u8]) -> Result<Compiled, CompileError> {
-    Compiler::new()?.compile(component)
-}
-
 fn engine_error(error: wasmtime::Error) -> CompileError {
-    CompileError::Engine(format!("{error:#}"))
+    CompileError::Engine(error.into())
 }

@@ -16,6 +16,7 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Request, Status, Streaming};
 
 use super::spec::{SolveSpec, random_id};
+use crate::causes;
 use crate::connect::channel::Channel;
 
 mod auth;
@@ -161,23 +162,12 @@ async fn exchange(
         tokio::pin!(reading, server);
         tokio::select! {
             outcome = &mut reading => return outcome,
-            served = &mut server => served.map_err(|error| Status::unknown(chain_text(&error)))?,
+            served = &mut server => served.map_err(|error| Status::unknown(causes::one_line(&error)))?,
             () = close.cancelled() => {}
         }
     }
     while answer.message().await?.is_some() {}
     Ok(())
-}
-
-/// An error with its causes in one line: the daemon passes on nothing but a text.
-fn chain_text(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 async fn feed(answer: &mut Streaming<BytesMessage>, incoming: &mpsc::Sender<Bytes>) -> Result<(), Status> {

@@ -20,5 +20,6 @@ pub mod request;
 pub mod secret;
 pub mod size;
 pub mod solve_spec;
+pub mod source_control;
 pub mod ulimit;
 pub mod value;

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::task::JoinHandle;
 
-use super::env_vars::{Environment, TERM};
+use super::env_vars::{self, Environment};
 use super::settings::Context;
 use crate::error::{CommandError, Result};
 use crate::progress::event::Sink;
@@ -17,6 +17,8 @@ pub struct Display {
     sink: Sink,
     lanes: Mutex<Lanes>,
     task: JoinHandle<Summary>,
+    /// Says the warnings that are left at the end.
+    warns: Option<Ui>,
 }
 
 #[derive(Default)]
@@ -33,13 +35,13 @@ struct Lanes {
 pub fn settings(environment: &Environment, ui: &Ui, mode: Mode) -> Result<Settings> {
     let get = |name: &str| environment.variables().get(name).cloned();
     let environment = progress::Environment {
-        mode: get("BUILDKIT_PROGRESS"),
-        no_colour: get("NO_COLOR"),
-        colours: get("BUILDKIT_COLORS"),
-        log_lines: get("BUILDKIT_TTY_LOG_LINES"),
-        display_rate: get("TTY_DISPLAY_RATE"),
-        no_truncation: get("PROGRESS_NO_TRUNC"),
-        term: get(TERM),
+        mode: get(env_vars::BUILDKIT_PROGRESS),
+        no_colour: get(env_vars::NO_COLOR),
+        colours: get(env_vars::BUILDKIT_COLORS),
+        log_lines: get(env_vars::BUILDKIT_TTY_LOG_LINES),
+        display_rate: get(env_vars::TTY_DISPLAY_RATE),
+        no_truncation: get(env_vars::PROGRESS_NO_TRUNC),
+        term: get(env_vars::TERM),
     };
     Settings::new(mode, &environment, ui.is_terminal()).map_err(|error| CommandError::user(error.to_string()))
 }
@@ -52,7 +54,16 @@ impl Display {
     /// As [`settings`].
     pub fn of_steps(context: &Context<'_>, heading: &'static str, label: &str) -> Result<Self> {
         let settings = settings(context.environment, context.ui, Mode::Auto)?.with_heading(heading);
-        Ok(Self::begin(context.ui, settings, None, label))
+        Ok(Self::begin_steps(context.ui, settings, None, label))
+    }
+
+    /// Like [`Display::begin`], for work whose warnings are said at its end: the summary of a build is about Dockerfiles.
+    pub fn begin_steps(ui: &Ui, settings: Settings, description: Option<String>, label: &str) -> Self {
+        let warns = matches!(settings.mode, Mode::Plain | Mode::Tty).then(|| ui.clone());
+        Self {
+            warns,
+            ..Self::begin(ui, settings, description, label)
+        }
     }
 
     /// Starts a display that begins with `description` where the mode has such a line.
@@ -70,6 +81,7 @@ impl Display {
             sink,
             lanes: Mutex::default(),
             task: tokio::spawn(task),
+            warns: None,
         }
     }
 
@@ -97,6 +109,45 @@ impl Display {
             // A display that broke must not hide how the command ended.
             let _ = task.await;
         }
-        self.task.await.unwrap_or_default()
+        let summary = self.task.await.unwrap_or_default();
+        if let Some(ui) = self.warns {
+            for warning in &summary.warnings {
+                ui.warn(String::from_utf8_lossy(&warning.short));
+            }
+        }
+        summary
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::progress::event::{Update, Warning};
+
+    async fn shown(mode: Mode) -> String {
+        let (ui, kept) = Ui::kept();
+        let environment = Environment::of([], Path::new("/"));
+        let settings = settings(&environment, &ui, mode).unwrap();
+        let display = Display::begin_steps(&ui, settings, None, "l");
+        let warning = Warning {
+            short: "Driver `remote`: no effect".into(),
+            ..Warning::default()
+        };
+        let update = Update {
+            warnings: vec![warning],
+            ..Update::default()
+        };
+        display.lane(None).send(update).await;
+        display.end().await;
+        kept.text()
+    }
+
+    #[tokio::test]
+    async fn what_a_driver_found_odd_is_said_after_its_steps() {
+        assert_eq!(shown(Mode::Plain).await, "WARNING: Driver `remote`: no effect\n");
+        assert!(shown(Mode::RawJson).await.starts_with('{'), "it is in the events");
+        assert_eq!(shown(Mode::Quiet).await, "");
     }
 }

@@ -3,47 +3,108 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Default of `--builder`.
-pub const BUILDX_BUILDER: &str = "BUILDX_BUILDER";
-/// Folder of the builder store; default `buildx` in the docker client's folder.
-pub const BUILDX_CONFIG: &str = "BUILDX_CONFIG";
-/// Address of a running buildkitd: the endpoint of `create` when none is typed, and the builder to use when none is
-/// selected (as `buildctl` does).
-pub const BUILDKIT_HOST: &str = "BUILDKIT_HOST";
-/// A boolean: registry tokens are not fetched on the client, and the daemon is given the passwords instead.
-pub const BUILDKIT_NO_CLIENT_TOKEN: &str = "BUILDKIT_NO_CLIENT_TOKEN";
-/// Turns colours off when it has any value.
-pub const NO_COLOR: &str = "NO_COLOR";
-/// The kind of terminal; on `dumb` nothing is redrawn or coloured unless asked for.
-pub const TERM: &str = "TERM";
-/// Same as `--debug` when it has any value.
-pub const DEBUG: &str = "DEBUG";
-/// Folder of the docker client's `config.json` and contexts; default `~/.docker`.
-pub const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
-/// Address of the docker engine of the context `default`.
-pub const DOCKER_HOST: &str = "DOCKER_HOST";
-/// The active docker context.
-pub const DOCKER_CONTEXT: &str = "DOCKER_CONTEXT";
-/// Turns TLS on for the context `default`, whatever the value.
-pub const DOCKER_TLS: &str = "DOCKER_TLS";
-/// Turns TLS with verification on for the context `default`, whatever the value.
-pub const DOCKER_TLS_VERIFY: &str = "DOCKER_TLS_VERIFY";
-/// Folder of the TLS files of the context `default`.
-pub const DOCKER_CERT_PATH: &str = "DOCKER_CERT_PATH";
-/// Registry credentials as JSON; come before those of `config.json`.
-pub const DOCKER_AUTH_CONFIG: &str = "DOCKER_AUTH_CONFIG";
-/// Default of `--platform` of `build` and `dial-stdio`.
-pub const DOCKER_DEFAULT_PLATFORM: &str = "DOCKER_DEFAULT_PLATFORM";
-/// The user's home folder.
-pub const HOME: &str = "HOME";
-/// Where credential helpers and daemons are looked for.
-pub const PATH: &str = "PATH";
-/// Set by sudo; together with the next two it decides who owns new files of the store.
-pub const SUDO_COMMAND: &str = "SUDO_COMMAND";
-/// User who called sudo.
-pub const SUDO_UID: &str = "SUDO_UID";
-/// Group of the user who called sudo.
-pub const SUDO_GID: &str = "SUDO_GID";
+/// Makes a constant of each name, and [`ALL`] for the reference page.
+macro_rules! variables {
+    ($($(#[doc = $line:literal])+ $name:ident,)+) => {
+        $(
+            $(#[doc = $line])+
+            pub const $name: &str = stringify!($name);
+        )+
+
+        /// Every variable with what it does.
+        pub const ALL: &[(&str, &str)] = &[$((stringify!($name), concat!($($line),+))),+];
+    };
+}
+
+variables! {
+    /// A boolean: caches of `type=gha` use the second version of the service.
+    ACTIONS_CACHE_SERVICE_V2,
+    /// Address of the cache service of a GitHub Actions job, for `type=gha`.
+    ACTIONS_CACHE_URL,
+    /// Address of the second version of that service.
+    ACTIONS_RESULTS_URL,
+    /// Token for that service.
+    ACTIONS_RUNTIME_TOKEN,
+    /// Colours of the terminal display (`run=blue:warning=yellow`).
+    BUILDKIT_COLORS,
+    /// Address of a running buildkitd: the endpoint of `create` when none is typed, and the builder to use when none is
+    /// selected (as `buildctl` does).
+    BUILDKIT_HOST,
+    /// A boolean: registry tokens are not fetched on the client, and the daemon is given the passwords instead.
+    BUILDKIT_NO_CLIENT_TOKEN,
+    /// The display where `--progress` says `auto` or nothing.
+    BUILDKIT_PROGRESS,
+    /// Lines of output shown below a running step; default 6.
+    BUILDKIT_TTY_LOG_LINES,
+    /// Default of `--builder`.
+    BUILDX_BUILDER,
+    /// Folder of the builder store; default `buildx` in the docker client's folder.
+    BUILDX_CONFIG,
+    /// A boolean: a changed work tree marks the revision with `-dirty`.
+    BUILDX_GIT_CHECK_DIRTY,
+    /// A boolean, `true` by default: revision and address of the context's repository go into the provenance.
+    BUILDX_GIT_INFO,
+    /// A boolean, or `full`: they become labels of the image.
+    BUILDX_GIT_LABELS,
+    /// How much provenance goes to the metadata file: `min` (default), `max` or `disabled`.
+    BUILDX_METADATA_PROVENANCE,
+    /// A boolean: warnings of the build go to the metadata file.
+    BUILDX_METADATA_WARNINGS,
+    /// A boolean: no provenance is made unless a flag asks for it.
+    BUILDX_NO_DEFAULT_ATTESTATIONS,
+    /// A boolean: results are not loaded into a Docker Engine unless a flag asks for it.
+    BUILDX_NO_DEFAULT_LOAD,
+    /// A boolean: attestations are not stored as OCI artifacts unless a flag asks for it.
+    BUILDX_NO_DEFAULT_OCI_ARTIFACT,
+    /// Same as `--debug` when it has any value.
+    DEBUG,
+    /// Registry credentials as JSON; come before those of `config.json`.
+    DOCKER_AUTH_CONFIG,
+    /// Folder of the TLS files of the context `default`.
+    DOCKER_CERT_PATH,
+    /// Folder of the docker client's `config.json` and contexts; default `~/.docker`.
+    DOCKER_CONFIG,
+    /// The active docker context.
+    DOCKER_CONTEXT,
+    /// Default of `--platform` of `build` and `dial-stdio`.
+    DOCKER_DEFAULT_PLATFORM,
+    /// Address of the docker engine of the context `default`.
+    DOCKER_HOST,
+    /// Turns TLS on for the context `default`, whatever the value.
+    DOCKER_TLS,
+    /// Turns TLS with verification on for the context `default`, whatever the value.
+    DOCKER_TLS_VERIFY,
+    /// The user's home folder.
+    HOME,
+    /// Kubernetes configuration, for drivers that ask for it.
+    KUBECONFIG,
+    /// Turns colours off when it has any value.
+    NO_COLOR,
+    /// Where credential helpers and daemons are looked for.
+    PATH,
+    /// `0`: plain output cuts long names of steps.
+    PROGRESS_NO_TRUNC,
+    /// Default of the build argument of that name.
+    SOURCE_DATE_EPOCH,
+    /// Set by sudo; together with `SUDO_UID` and `SUDO_GID` it decides who owns new files of the store.
+    SUDO_COMMAND,
+    /// Group of the user who called sudo.
+    SUDO_GID,
+    /// User who called sudo; see `SUDO_COMMAND`.
+    SUDO_UID,
+    /// The kind of terminal; on `dumb` nothing is redrawn or coloured unless asked for.
+    TERM,
+    /// Milliseconds between two refreshes of the terminal display.
+    TTY_DISPLAY_RATE,
+    /// Name of the WSL distribution, for drivers that ask for it.
+    WSL_DISTRO_NAME,
+    /// Folder for programs and caches; default `~/.cache`.
+    XDG_CACHE_HOME,
+    /// Folder for the state of local daemons; default `~/.local/share`.
+    XDG_DATA_HOME,
+    /// Folder for the sockets of local daemons.
+    XDG_RUNTIME_DIR,
+}
 
 /// The process's environment, read once.
 #[derive(Clone, Debug, Default)]
@@ -138,4 +199,38 @@ mod tests {
         };
         assert_eq!(set.home(), Path::new("/elsewhere"));
     }
+
+    /// Text of the command line's sources, tests left out.
+    fn sources() -> String {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli");
+        let files = walkdir::WalkDir::new(folder).into_iter().map(Result::unwrap);
+        let files = files.filter(|file| file.path().extension().is_some_and(|extension| extension == "rs"));
+        files
+            .filter(|file| file.file_name() != "tests.rs" && file.file_name() != "env_vars.rs")
+            .map(|file| std::fs::read_to_string(file.path()).unwrap())
+            .map(|text| text.split("#[cfg(test)]").next().unwrap().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn every_variable_is_in_the_list_and_asked_for_by_its_constant() {
+        let sources = sources();
+        assert!(sources.len() > 100_000, "no sources");
+        let asked = r#"\b(get|has|environment|variable|strict|folder)\("([A-Z][A-Z0-9_]+)"\)"#;
+        let asked = regex::Regex::new(asked).unwrap();
+        let literals: Vec<&str> = asked
+            .captures_iter(&sources)
+            // Arguments of a build are no variables.
+            .filter(|found| !sources[..found.get(0).unwrap().start()].ends_with("build_args."))
+            .map(|found| found.get(2).unwrap().as_str())
+            .collect();
+        assert_eq!(literals, [""; 0]);
+        let unused = ALL.iter().filter(|(name, _)| !sources.contains(name));
+        let unused: Vec<_> = unused.collect();
+        assert!(unused.iter().all(|(name, _)| MAIN.contains(name)), "{unused:?}");
+        assert!(ALL.iter().all(|(_, does)| does.ends_with('.')));
+    }
+
+    /// Asked for by `main.rs`, or here.
+    const MAIN: [&str; 2] = [NO_COLOR, HOME];
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::UnixStream;
 
-use super::env_vars::Environment;
+use super::env_vars::{self, Environment};
 use crate::buildkit::client::Client;
 use crate::connect::pipe::Pipe;
 use crate::driver::environment::HostEnvironment;
@@ -25,9 +25,9 @@ pub fn of(environment: &Environment) -> HostEnvironment {
     };
     let variables = Variables {
         home: environment.known_home().filter(|path| path.is_absolute()),
-        runtime: folder("XDG_RUNTIME_DIR"),
-        data: folder("XDG_DATA_HOME"),
-        cache: folder("XDG_CACHE_HOME"),
+        runtime: folder(env_vars::XDG_RUNTIME_DIR),
+        data: folder(env_vars::XDG_DATA_HOME),
+        cache: folder(env_vars::XDG_CACHE_HOME),
     };
     let user_id = rustix::process::geteuid().as_raw();
     HostEnvironment {
@@ -36,11 +36,11 @@ pub fn of(environment: &Environment) -> HostEnvironment {
         runtime_dir: variables.runtime_folder(user_id),
         cache_dir: variables.cache_folder().unwrap_or_default(),
         data_dir: variables.data_folder(user_id).unwrap_or_default(),
-        path: environment.get("PATH").unwrap_or_default().into(),
+        path: environment.get(env_vars::PATH).unwrap_or_default().into(),
         user_id,
-        kubeconfig: environment.get("KUBECONFIG").map(str::to_owned),
-        docker_context: environment.get("DOCKER_CONTEXT").map(str::to_owned),
-        wsl: environment.get("WSL_DISTRO_NAME").map(str::to_owned),
+        kubeconfig: environment.get(env_vars::KUBECONFIG).map(str::to_owned),
+        docker_context: environment.get(env_vars::DOCKER_CONTEXT).map(str::to_owned),
+        wsl: environment.get(env_vars::WSL_DISTRO_NAME).map(str::to_owned),
         wsl_lib: std::path::Path::new("/usr/lib/wsl").is_dir(),
         home: variables.home,
     }

@@ -35,8 +35,6 @@ pub struct Context<'a> {
     pub contexts: Contexts,
     /// `--builder`, else `BUILDX_BUILDER`.
     pub builder: Option<String>,
-    /// `--debug`, or `DEBUG` has a value.
-    pub debug: bool,
     /// Ends what is going on.
     pub cancel: Cancel,
 }
@@ -48,7 +46,6 @@ impl<'a> Context<'a> {
         ui: &'a Ui,
         drivers: &'a dyn Drivers,
         builder: Option<String>,
-        debug: bool,
     ) -> Self {
         let docker_environment = docker_environment(environment);
         let (docker, warning) = DockerConfig::load(&docker_environment.folder);
@@ -68,7 +65,6 @@ impl<'a> Context<'a> {
             contexts: Contexts::new(docker_environment, &docker),
             docker,
             builder,
-            debug,
             cancel: Cancel::new(),
         }
     }
@@ -278,7 +274,7 @@ mod tests {
             false,
         );
         let drivers = Catalog::new(machine::of(&environment));
-        Context::new(&environment, &ui, &drivers, None, false)
+        Context::new(&environment, &ui, &drivers, None)
             .credentials()
             .client_tokens()
     }

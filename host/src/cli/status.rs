@@ -284,7 +284,7 @@ async fn ask_daemon(
         .flatten()
         .map(|version| version.version);
     // Every question to a driver costs a guest: this one is for old daemons, and for who wants to see all.
-    if told.is_none() || context.debug {
+    if told.is_none() || context.ui.debug() {
         report.abilities = node.abilities(report.workers.iter().map(facts).collect()).await?;
     }
     let told = told.or_else(|| report.abilities.get("version").cloned());
@@ -298,18 +298,6 @@ fn facts(worker: &Worker) -> WorkerFacts {
         labels: worker.labels.clone(),
         platforms: worker.platforms.clone(),
     }
-}
-
-/// An error with its causes in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 fn one_per_instance(nodes: Vec<NodeReport>) -> Vec<NodeReport> {

@@ -1,6 +1,7 @@
 //! Grammars of flag values that many commands share: booleans, durations, one CSV record, words as a shell splits
 //! them. Texts of refusals are those of the Go programs whose users match on them.
 
+pub use crate::nearest::nearest;
 use std::time::Duration;
 
 /// Parses a boolean as Go's flag parser does.
@@ -225,19 +226,6 @@ pub fn go_quoted(text: &str) -> String {
     quoted
 }
 
-/// The `known` name nearest to `name`, if any is near enough to be meant.
-pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .filter(|(distance, candidate)| {
-            *distance <= 1 + candidate.len().min(name.len()) / 4
-                || candidate.starts_with(name) && name.len() > 2
-        })
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -286,14 +274,6 @@ mod tests {
             shell_words("a\\").unwrap_err(),
             "EOF found after escape character"
         );
-    }
-
-    #[test]
-    fn only_near_names_are_offered() {
-        let known = ["docker-container", "process", "remote"];
-        assert_eq!(nearest("remot", known), Some("remote"));
-        assert_eq!(nearest("proccess", known), Some("process"));
-        assert_eq!(nearest("nomad", known), None);
     }
 
     #[test]

@@ -12,18 +12,17 @@ use super::engine::{Code, Embedded, Runtime};
 use super::environment::HostEnvironment;
 use super::limits::IDLE;
 use super::load::{self, Origin, Source};
-use super::manifest::{Manifest, ManifestError};
+use super::manifest::Manifest;
 use super::node::{DriverError, DriverErrorKind, DriverInfo, DriverResult, Drivers, Node, NodeConfig};
 use super::track::Track;
+use crate::causes;
+use crate::nearest::nearest;
 
 mod built_in {
     //! What the build script found.
     use crate::driver::engine::Embedded;
     include!(concat!(env!("OUT_DIR"), "/drivers.rs"));
 }
-
-/// How different a typed name may be from the one that is suggested for it.
-const SIMILAR: f64 = 0.7;
 
 /// All drivers by name. Nothing is loaded, and no engine made, before the first driver is used.
 pub struct Catalog {
@@ -139,14 +138,9 @@ impl Catalog {
     }
 
     fn suggestion(&self, name: &str) -> String {
-        let nearest = self
-            .drivers
-            .keys()
-            .map(|known| (strsim::jaro_winkler(known, name), known))
-            .max_by(|one, other| one.0.total_cmp(&other.0));
-        match nearest {
-            Some((similar, known)) if similar >= SIMILAR => format!("Did you mean `{known}`?"),
-            _ => format!("Known drivers: {}", self.names().join(", ")),
+        match nearest(name, self.drivers.keys().map(String::as_str)) {
+            Some(known) => format!("Did you mean `{known}`?"),
+            None => format!("Known drivers: {}", self.names().join(", ")),
         }
     }
 }
@@ -171,18 +165,11 @@ fn parse_manifest(name: &str, entry: &Entry) -> DriverResult<Manifest> {
         hint: None,
         details: Vec::new(),
     };
-    let manifest = Manifest::parse(&entry.manifest).map_err(|error| refuse(chain(&error)))?;
+    let manifest = Manifest::parse(&entry.manifest).map_err(|error| refuse(causes::one_line(&error)))?;
     if manifest.name != name {
         return Err(refuse(format!("its manifest calls it `{}`", manifest.name)));
     }
     Ok(manifest)
-}
-
-fn chain(error: &ManifestError) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {}", source.to_string().trim_end()),
-        None => error.to_string(),
-    }
 }
 
 #[async_trait]

@@ -23,6 +23,10 @@ pub(crate) const HANDLES: usize = 4096;
 /// Bytes that may be copied from the guest to the host in one call: a body of 16 MiB, and its surroundings.
 pub(crate) const COPIED_TO_HOST: usize = 20 << 20;
 
+/// Bytes of a guest that the host keeps for its handles in one operation: arguments and files of a daemon, bytes that were
+/// put back, names. The largest of these may have 16 MiB; a guest has no more than its own memory to say more with.
+pub(crate) const KEPT: usize = 32 << 20;
+
 /// Epoch ticks (of 10 ms) that a guest may compute between two waits. Five seconds are fifty times what the most
 /// wasteful sensible driver needs, and short enough to be noticed as a defect of the driver, not of the machine.
 pub(crate) const COMPUTING_TICKS: u64 = 500;
@@ -111,6 +115,9 @@ pub(crate) enum Exceeded {
     /// [`HANDLES`].
     #[error("it held more than {HANDLES} handles")]
     Handles,
+    /// [`KEPT`].
+    #[error("it had the host keep more than {} MiB", KEPT >> 20)]
+    Kept,
     /// [`COPIED_TO_HOST`].
     #[error("it handed over more than {} MiB in one call", COPIED_TO_HOST >> 20)]
     Copied,
@@ -233,6 +240,45 @@ impl Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_authors_guide_has_the_same_numbers() {
+        let guide = include_str!("../../../docs/DRIVERS.md");
+        let (_, limits) = guide.split_once("## Limits").unwrap();
+        let (limits, _) = limits.split_once("\n## ").unwrap();
+        let numbers: Vec<&str> = limits
+            .lines()
+            .filter_map(|row| {
+                row.strip_suffix(" |")?
+                    .rsplit_once("| ")
+                    .map(|(_, number)| number)
+            })
+            .skip(1)
+            .collect();
+        let mib = |bytes: usize| format!("{} MiB", bytes >> 20);
+        let kib = |bytes: usize| format!("{} KiB", bytes >> 10);
+        let seconds = |time: Duration| format!("{} s", time.as_secs());
+        assert_eq!(CANCELLATION_GRACE, DEADLINE_GRACE);
+        let expected = [
+            mib(GUEST_MEMORY),
+            format!("{} s", COMPUTING_TICKS / 100),
+            seconds(IDLE),
+            seconds(LOOKING),
+            seconds(DEADLINE_GRACE),
+            HANDLES.to_string(),
+            mib(COPIED_TO_HOST),
+            mib(KEPT),
+            mib(READ),
+            seconds(SLEEP),
+            RANDOM_BYTES.to_string(),
+            kib(SHOWN_TEXT),
+            format!("{}, {}", kib(SHOWN_DETAIL), kib(SHOWN_DETAILS)),
+            PAIRS.to_string(),
+            format!("{}; {LOG_LINES_PER_SECOND}; {WARNINGS}", kib(LOG_LINE)),
+            format!("{STEP_LINES_PER_SECOND}; {STEP_PARTS}"),
+        ];
+        assert_eq!(numbers, expected);
+    }
 
     #[test]
     fn memory_is_counted_over_all_memories() {

@@ -4,6 +4,7 @@
 
 use serde::Deserialize;
 
+use super::grants::endpoint::Helper;
 use super::grants::rules::RuleText;
 
 /// Newest schema of manifests that this program reads.
@@ -172,16 +173,9 @@ fn parse_toml<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, ManifestErr
 
 impl Wanted {
     fn check(&self) -> Result<(), ManifestError> {
-        const HELPERS: [&str; 5] = [
-            "ssh",
-            "docker-exec",
-            "podman-exec",
-            "nerdctl-exec",
-            "kubectl-exec",
-        ];
         for helper in &self.connections.helpers {
-            if !HELPERS.contains(&helper.as_str()) {
-                let problem = format!("names `{helper}`, which is none of: {}", HELPERS.join(", "));
+            if !Helper::KINDS.contains(&helper.as_str()) {
+                let problem = format!("names `{helper}`, which is none of: {}", Helper::KINDS.join(", "));
                 return Err(field("grants.connections.helpers", problem));
             }
         }

@@ -17,6 +17,8 @@ pub struct DriverInfo {
     pub name: String,
     /// Version of the driver itself.
     pub version: String,
+    /// Version of the contract that it speaks.
+    pub track: String,
     /// One line about what it does.
     pub summary: String,
     /// Options it knows; `env.` stands for every name with that prefix.

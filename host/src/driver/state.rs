@@ -12,7 +12,7 @@ use super::environment::HostEnvironment;
 use super::grants::Grants;
 use super::imports::log::Notes;
 use super::imports::types::Failure;
-use super::limits::{Bounds, DEADLINE_GRACE};
+use super::limits::{Bounds, DEADLINE_GRACE, Exceeded, KEPT};
 use super::node::{Cancel, NodeConfig};
 use super::node_state::NodeStore;
 use crate::duration::shown;
@@ -48,6 +48,24 @@ pub(crate) struct Call {
     pub activity: Activity,
     /// What the guest said.
     pub notes: Notes,
+    /// Bytes that are kept for its handles.
+    pub kept: Kept,
+}
+
+/// What the host keeps of a guest's data, counted. It only grows, also when a handle is dropped: an operation is short,
+/// and a count that follows every handle would be one more thing to get wrong.
+#[derive(Debug, Default)]
+pub(crate) struct Kept(AtomicUsize);
+
+impl Kept {
+    /// Counts `bytes` more.
+    pub fn add(&self, bytes: usize) -> Result<(), Exceeded> {
+        let before = self.0.fetch_add(bytes, Ordering::Relaxed);
+        match before.saturating_add(bytes) > KEPT {
+            true => Err(Exceeded::Kept),
+            false => Ok(()),
+        }
+    }
 }
 
 /// Name of the exported function that runs; a call begins with `open` and goes on with its own.
@@ -274,6 +292,14 @@ mod tests {
         assert_eq!(activity.idle(), Duration::ZERO);
         drop(waiting);
         assert!(activity.idle() < Duration::from_secs(50));
+    }
+
+    #[test]
+    fn what_is_kept_is_counted_over_all_handles() {
+        let kept = Kept::default();
+        assert_eq!(kept.add(KEPT / 2), Ok(()));
+        assert_eq!(kept.add(KEPT / 2), Ok(()));
+        assert_eq!(kept.add(1), Err(Exceeded::Kept));
     }
 
     #[test]

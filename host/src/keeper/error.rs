@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::causes;
 use crate::fs::FileError;
 
 /// A failure to start, find, stop or remove a daemon.
@@ -156,21 +157,7 @@ impl From<KeeperError> for Refusal {
         match error {
             KeeperError::Running { pid } => Self::Running(pid),
             KeeperError::StateInUse { path } => Self::StateInUse(path),
-            other => Self::Failed(chain(&other)),
+            other => Self::Failed(causes::one_line(&other)),
         }
     }
-}
-
-/// The error and its causes in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let text = next.to_string();
-        if !line.ends_with(&text) {
-            line = format!("{line}: {text}");
-        }
-        cause = next.source();
-    }
-    line
 }

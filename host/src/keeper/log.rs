@@ -16,8 +16,11 @@ const OLDER: &str = "daemon.log.1";
 const LIMIT: u64 = 4 << 20;
 /// How much of a log that is cut is kept as the older part.
 const KEPT: u64 = 1 << 20;
-/// Most that a tail returns.
+/// Most that a tail returns which goes to a driver.
 pub const TAIL_LIMIT: usize = 64 << 10;
+/// Most that is looked through for the lines that a user asked for: all that is kept, with what a daemon can write until
+/// the keeper cuts.
+const WHOLE: usize = 4 * LIMIT as usize;
 
 /// Path of the log in a runtime folder.
 pub fn path(folder: &Path) -> PathBuf {
@@ -61,17 +64,22 @@ pub fn keep_small(folder: &Path) -> Result<(), FileError> {
 
 /// The last `lines` lines, at most [`TAIL_LIMIT`] bytes, the older part included when the log was just cut.
 pub fn tail(folder: &Path, lines: usize) -> String {
-    tail_and_end(folder, lines).0
+    tail_within(folder, lines, TAIL_LIMIT).0
 }
 
-/// The tail, and where in the log it ends: reading on from there misses and repeats nothing.
+/// The last `lines` lines of all that is kept, and where in the log they end: reading on from there misses and repeats
+/// nothing.
 pub fn tail_and_end(folder: &Path, lines: usize) -> (String, u64) {
+    tail_within(folder, lines, WHOLE)
+}
+
+fn tail_within(folder: &Path, lines: usize, most: usize) -> (String, u64) {
     let path = path(folder);
     let Ok(end) = std::fs::metadata(&path).map(|metadata| metadata.len()) else {
         return (String::new(), 0);
     };
-    let mut data = read_before(&path, end, TAIL_LIMIT as u64).unwrap_or_default();
-    let missing = TAIL_LIMIT.saturating_sub(data.len());
+    let mut data = read_before(&path, end, most as u64).unwrap_or_default();
+    let missing = most.saturating_sub(data.len());
     if count_lines(&data) < lines && was_cut(folder) && missing > 0 {
         let mut older = read_end(&folder.join(OLDER), missing as u64).unwrap_or_default();
         older.extend_from_slice(&data);
@@ -162,6 +170,17 @@ mod tests {
             tail.len()
         );
         assert_eq!(files(dir.path()).len(), 2);
+    }
+
+    #[test]
+    fn a_user_gets_as_many_lines_as_there_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let line = "x".repeat(99) + "\n";
+        let mut log = begin(dir.path()).unwrap();
+        log.write_all(line.repeat(20_000).as_bytes()).unwrap();
+        let (text, end) = tail_and_end(dir.path(), 15_000);
+        assert_eq!((text.lines().count(), end), (15_000, 2_000_000));
+        assert!(tail(dir.path(), 15_000).len() <= TAIL_LIMIT);
     }
 
     #[test]

@@ -62,10 +62,13 @@ fn enter_locked(folder: &Path, descriptor: Map<String, Value>, names: &str) -> R
     };
     index.insert("schemaVersion".to_owned(), json!(2));
     index.insert("mediaType".to_owned(), json!(MEDIA_TYPE));
-    let entries = index.remove("manifests");
-    let mut entries = entries
-        .and_then(|list| list.as_array().cloned())
-        .unwrap_or_default();
+    let mut entries: Vec<Value> = match index.remove("manifests") {
+        Some(list) => serde_json::from_value(list).map_err(|source| LayoutIndexError::Invalid {
+            what: path.display().to_string(),
+            source,
+        })?,
+        None => Vec::new(),
+    };
     for entry in named(&descriptor, names) {
         entries.retain(|old| !is_same(old, &entry));
         entries.push(entry);
@@ -177,9 +180,11 @@ mod tests {
     #[test]
     fn what_others_write_or_wrote_badly_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("index.json"), "no json").unwrap();
-        let error = enter(dir.path(), &descriptor("sha256:a"), "").unwrap_err();
-        assert!(error.to_string().contains("index.json"), "{error}");
+        for broken in [r#"{"manifests":{"a":1}}"#, "no json"] {
+            std::fs::write(dir.path().join("index.json"), broken).unwrap();
+            let error = enter(dir.path(), &descriptor("sha256:a"), "").unwrap_err();
+            assert!(error.to_string().contains("index.json"), "{error}");
+        }
         let lock = dir.path().join("index.json.lock");
         assert!(!lock.exists());
         let _held = FileLock::acquire(&lock, LockMode::Exclusive).unwrap();

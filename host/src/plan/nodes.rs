@@ -5,9 +5,9 @@
 
 use crate::platform::Platform;
 
-/// What is known of a node before its daemon runs.
+/// What is known of the platforms of a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct WorkerPlatforms {
+pub struct NodePlatforms {
     /// Name of the node.
     pub name: String,
     /// Platforms that the builder's record gives to this node.
@@ -121,7 +121,7 @@ impl Plan {
     /// # Errors
     ///
     /// [`PlacementError::SeveralNodes`] when the platforms have different homes.
-    pub fn single(&self, nodes: &[WorkerPlatforms]) -> Result<Assignment, PlacementError> {
+    pub fn single(&self, nodes: &[NodePlatforms]) -> Result<Assignment, PlacementError> {
         match self.assignments().as_slice() {
             [only] => Ok(only.clone()),
             [] => Err(PlacementError::NoNodes),
@@ -134,7 +134,7 @@ impl Plan {
     /// # Errors
     ///
     /// As [`Plan::single`], without counting platforms that nobody lists: a later look may find them a home.
-    pub fn check_settled(&self, nodes: &[WorkerPlatforms]) -> Result<(), PlacementError> {
+    pub fn check_settled(&self, nodes: &[NodePlatforms]) -> Result<(), PlacementError> {
         let settled = Self {
             choices: self
                 .choices
@@ -149,7 +149,7 @@ impl Plan {
         Ok(())
     }
 
-    fn several(&self, nodes: &[WorkerPlatforms]) -> PlacementError {
+    fn several(&self, nodes: &[NodePlatforms]) -> PlacementError {
         let name = |node: usize| nodes.get(node).map_or("?", |node| node.name.as_str());
         let homes = self.assignments().into_iter().map(|assignment| {
             let platforms: Vec<String> = assignment.platforms.iter().map(Platform::to_string).collect();
@@ -170,12 +170,12 @@ impl Plan {
 
 /// First pass: homes by the platforms of the builder's record alone. Only a [complete](Plan::complete) plan may be
 /// followed; otherwise the workers have to be asked.
-pub fn place_on_stored(wanted: &[Platform], nodes: &[WorkerPlatforms]) -> Result<Plan, PlacementError> {
+pub fn place_on_stored(wanted: &[Platform], nodes: &[NodePlatforms]) -> Result<Plan, PlacementError> {
     plan(wanted, nodes, stored_home)
 }
 
 /// Second pass: homes by record and workers. What the record says exactly still wins.
-pub fn place(wanted: &[Platform], nodes: &[WorkerPlatforms]) -> Result<Plan, PlacementError> {
+pub fn place(wanted: &[Platform], nodes: &[NodePlatforms]) -> Result<Plan, PlacementError> {
     plan(wanted, nodes, |platform, nodes| {
         stored_home(platform, nodes).or_else(|| runner(platform, nodes))
     })
@@ -186,8 +186,8 @@ type Home = (usize, Reason, Vec<usize>);
 
 fn plan(
     wanted: &[Platform],
-    nodes: &[WorkerPlatforms],
-    home: impl Fn(&Platform, &[WorkerPlatforms]) -> Option<Home>,
+    nodes: &[NodePlatforms],
+    home: impl Fn(&Platform, &[NodePlatforms]) -> Option<Home>,
 ) -> Result<Plan, PlacementError> {
     if nodes.is_empty() {
         return Err(PlacementError::NoNodes);
@@ -218,7 +218,7 @@ fn plan(
     })
 }
 
-fn stored_home(platform: &Platform, nodes: &[WorkerPlatforms]) -> Option<Home> {
+fn stored_home(platform: &Platform, nodes: &[NodePlatforms]) -> Option<Home> {
     let mut able = nodes
         .iter()
         .enumerate()
@@ -229,7 +229,7 @@ fn stored_home(platform: &Platform, nodes: &[WorkerPlatforms]) -> Option<Home> {
 }
 
 /// The node with the closest platform; the first one found wins ties.
-fn runner(platform: &Platform, nodes: &[WorkerPlatforms]) -> Option<Home> {
+fn runner(platform: &Platform, nodes: &[NodePlatforms]) -> Option<Home> {
     let mut best: Option<(usize, &Platform)> = None;
     let mut able = Vec::new();
     for (index, node) in nodes.iter().enumerate() {
@@ -264,12 +264,12 @@ mod tests {
     }
 
     /// Nodes written as `stored | workers`.
-    fn nodes(rows: &[&str]) -> Vec<WorkerPlatforms> {
+    fn nodes(rows: &[&str]) -> Vec<NodePlatforms> {
         rows.iter()
             .enumerate()
             .map(|(index, row)| {
                 let (stored, workers) = row.split_once('|').unwrap();
-                WorkerPlatforms {
+                NodePlatforms {
                     name: format!("n{index}"),
                     stored: platforms(stored),
                     workers: platforms(workers),

@@ -7,6 +7,9 @@ use super::{Answer, World, failure, give_up, on_drop, with};
 use crate::ErrorKind;
 use crate::host::types;
 
+/// Most that may be put back, as the contract says.
+const LONGEST_PUT_BACK: usize = 1 << 20;
+
 /// What the other side of a connection does, in order. At its end it is silent.
 #[derive(Clone, Debug, Default)]
 pub struct Script(VecDeque<Line>);
@@ -262,7 +265,7 @@ impl Connection {
     }
 
     pub(crate) fn read(&self, max: u32, timeout: u64) -> Answer<Vec<u8>> {
-        if let Some(answer) = self.state(|state| state.read(max as usize)) {
+        if let Some(answer) = self.state(|state| state.read((max as usize).max(1))) {
             return answer;
         }
         with(|world| world.advance(timeout));
@@ -275,9 +278,12 @@ impl Connection {
 
     pub(crate) fn unread(&self, data: &[u8]) -> Answer<()> {
         self.state(|state| {
+            if state.put_back.len() + data.len() > LONGEST_PUT_BACK {
+                return Err(failure(ErrorKind::Exhausted, "More than 1 MiB was put back"));
+            }
             state.put_back.splice(0..0, data.iter().copied());
-        });
-        Ok(())
+            Ok(())
+        })
     }
 
     pub(crate) fn close_write(&self, _timeout: u64) -> Answer<()> {

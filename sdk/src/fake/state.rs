@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use super::{Answer, failure, with};
 use crate::ErrorKind;
 
+/// Keys, bytes of a key and bytes of a value, as the contract has them.
+const LIMITS: (usize, usize, usize) = (64, 64, 16 << 10);
+
 /// The map and whether it may be changed.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
@@ -32,6 +35,9 @@ impl NodeState {
             if memory.values.get(key).map(String::as_str) != expected {
                 return Ok(false);
             }
+            if let Some(value) = new {
+                check(&memory.values, key, value)?;
+            }
             match new {
                 Some(value) => memory.values.insert(key.to_owned(), value.to_owned()),
                 None => memory.values.remove(key),
@@ -39,4 +45,15 @@ impl NodeState {
             Ok(true)
         })
     }
+}
+
+fn check(values: &BTreeMap<String, String>, key: &str, value: &str) -> Answer<()> {
+    let (keys, key_length, value_length) = LIMITS;
+    let is_new = !values.contains_key(key);
+    if key.len() > key_length || value.len() > value_length || (is_new && values.len() >= keys) {
+        let words =
+            format!("The state takes {keys} keys of {key_length} bytes with {value_length} bytes each");
+        return Err(failure(ErrorKind::Exhausted, words));
+    }
+    Ok(())
 }

@@ -38,11 +38,18 @@ impl Step {
     }
 
     pub(crate) fn progress(&self, current: u64, total: Option<u64>) {
-        note(Progress::Bytes(self.name.clone(), current, total));
+        self.note(Progress::Bytes(self.name.clone(), current, total));
     }
 
     pub(crate) fn message(&self, text: &str) {
-        note(Progress::Message(self.name.clone(), text.to_owned()));
+        self.note(Progress::Message(self.name.clone(), text.to_owned()));
+    }
+
+    /// One that failed has ended: what comes later changes nothing.
+    fn note(&self, progress: Progress) {
+        if !self.failed.get() {
+            note(progress);
+        }
     }
 
     pub(crate) fn fail(&self, message: &str) {

@@ -16,7 +16,7 @@ impl ByteStream {
 
     pub(crate) fn read(&self, max: u32, _timeout: u64) -> Answer<Vec<u8>> {
         let mut content = self.0.borrow_mut();
-        let count = content.len().min(max as usize);
+        let count = content.len().min((max as usize).max(1));
         Ok(content.drain(..count).collect())
     }
 

@@ -31,7 +31,11 @@ impl Arena {
             return Err(Failure::new(format!("`/dev/shm` is {kind} and not in memory")));
         }
         write_context(&folder.join("context"))?;
-        let daemon = start(&folder, &place.engines())?;
+        let started = start(&folder, &place.engines());
+        let daemon = started.inspect_err(|_| {
+            // Nothing else knows the folder yet, and it takes memory.
+            let _ = inputs::remove(&folder);
+        })?;
         let arena = Self {
             folder,
             engines: place.engines(),

@@ -9,6 +9,12 @@ use crate::failure::{Failure, Result};
 use crate::inputs;
 use crate::process;
 
+/// Debian's packages were for this machine.
+const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") {
+    "arm64"
+} else {
+    "amd64"
+};
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -48,7 +54,7 @@ impl Image<'_> {
         let content = sha256(&folder.join("rootfs.tar"))?;
         let layer = store(&layout, &folder.join("rootfs.tar.gz"))?;
         let config = format!(
-            "{{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{},\
+            "{{\"architecture\":\"{ARCHITECTURE}\",\"os\":\"linux\",\"config\":{},\
              \"rootfs\":{{\"type\":\"layers\",\"diff_ids\":[\"sha256:{content}\"]}}}}",
             self.config
         );

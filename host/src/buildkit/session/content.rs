@@ -19,8 +19,8 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status, Streaming, async_trait};
 
 use self::layout::{Ingest, Layout, StoreError};
-use super::chain_text;
 use super::failure::Failures;
+use crate::causes;
 
 pub mod layout;
 
@@ -295,5 +295,5 @@ fn status(failures: &Failures, error: &StoreError) -> Status {
         StoreError::Locked(_) => Code::Unavailable,
         StoreError::Io { .. } => return failures.told(Code::Unknown, error),
     };
-    Status::new(code, chain_text(error))
+    Status::new(code, causes::one_line(error))
 }

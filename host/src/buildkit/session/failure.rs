@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tonic::{Code, Status};
 
-use super::chain_text;
+use crate::causes;
 
 /// As many failures are kept: one for each call that may run at the same time, and no unbounded list of them.
 const KEPT: usize = 32;
@@ -32,7 +32,7 @@ impl SessionFailure {
     fn of(error: &(dyn Error + 'static)) -> Self {
         let kind = known_kind(error);
         Self {
-            message: chain_text(error),
+            message: causes::one_line(error),
             hint: kind.and_then(way_out).map(str::to_owned),
             is_exhausted: kind.is_some_and(is_exhausted),
         }

@@ -14,10 +14,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
-use super::chain_text;
 use super::failure::Failures;
 use super::fsutil::receive::{Leftovers, OUTSTANDING, ReceiveError, receive_tree};
 use crate::buildkit::spec::{ExportTarget, StandardOutput};
+use crate::causes;
 
 /// Pieces of up to 3 MiB waiting for the disk.
 const PENDING_PIECES: usize = 4;
@@ -125,7 +125,7 @@ fn receive_folder(
 fn told(failures: &Failures, error: &ReceiveError, transport: Option<Status>) -> Status {
     match error {
         ReceiveError::Tree(_) => failures.export(error),
-        _ => transport.unwrap_or_else(|| Status::unknown(chain_text(error))),
+        _ => transport.unwrap_or_else(|| Status::unknown(causes::one_line(error))),
     }
 }
 

@@ -83,7 +83,7 @@ impl FileSync for LocalSources {
 fn told(failures: &Failures, error: &TransferError) -> Status {
     match error {
         TransferError::Walk(_) => failures.told(Code::Unknown, error),
-        _ => Status::unknown(super::chain_text(error)),
+        _ => Status::unknown(crate::causes::one_line(error)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::value::{Environment, ValueError, is_true};
 use crate::buildkit::spec::CacheEntry;
+use crate::cli::env_vars;
 
 /// Parses all values of one of the flags: `ref[,ref…]` are registry references, anything with `=` is a CSV record.
 ///
@@ -104,14 +105,17 @@ fn local_refused(direction: Direction) -> ValueError {
 /// Adds what a GitHub Actions job's environment says; `None` without a token or an address.
 fn with_actions(mut entry: CacheEntry, environment: Environment<'_>) -> Option<CacheEntry> {
     let variable = |name: &str| environment(name).filter(|value| !value.is_empty());
-    let results = variable("ACTIONS_RESULTS_URL");
+    let results = variable(env_vars::ACTIONS_RESULTS_URL);
     let second = match entry.attributes.get("version") {
         Some(version) => version == "2",
-        None => is_true(variable("ACTIONS_CACHE_SERVICE_V2").as_ref()),
+        None => is_true(variable(env_vars::ACTIONS_CACHE_SERVICE_V2).as_ref()),
     };
     let found = [
-        ("token", variable("ACTIONS_RUNTIME_TOKEN")),
-        ("url", variable("ACTIONS_CACHE_URL").or_else(|| results.clone())),
+        ("token", variable(env_vars::ACTIONS_RUNTIME_TOKEN)),
+        (
+            "url",
+            variable(env_vars::ACTIONS_CACHE_URL).or_else(|| results.clone()),
+        ),
         ("url_v2", results.filter(|_| second)),
     ];
     for (key, value) in found {

@@ -16,6 +16,7 @@ use super::value::{Environment, ValueError, is_true, parse_bool};
 use super::{annotation, attestation, cache, context, entitlement, hosts, key_value};
 use super::{named_context, output, reference, secret, size, ulimit};
 use crate::buildkit::spec::{CacheEntry, Secret};
+use crate::cli::env_vars::{self, SOURCE_DATE_EPOCH};
 use crate::platform::{Platform, parse_list};
 use crate::progress::mode::Mode;
 
@@ -47,9 +48,6 @@ pub struct Display {
     /// Print the image id on standard output.
     pub image_id: bool,
 }
-
-/// Variable with the `SOURCE_DATE_EPOCH` build argument.
-const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 
 impl TypedBuild {
     /// Parses every value of the command line.
@@ -348,7 +346,7 @@ fn platforms(typed: &[String], environment: Environment<'_>) -> Result<Vec<Platf
     if !typed.is_empty() {
         return Ok(parse_list(typed)?);
     }
-    match environment("DOCKER_DEFAULT_PLATFORM").filter(|value| !value.is_empty()) {
+    match environment(env_vars::DOCKER_DEFAULT_PLATFORM).filter(|value| !value.is_empty()) {
         Some(value) => Ok(parse_list(&[value])?),
         None => Ok(Vec::new()),
     }
@@ -444,7 +442,7 @@ fn switches(environment: Environment<'_>, metadata_file: bool) -> Result<Switche
         Some(value) => parse_bool(&value).map_err(|error| error.within(&format!("invalid {name}"))),
         None => Ok(false),
     };
-    let mode = environment("BUILDX_METADATA_PROVENANCE").unwrap_or_default();
+    let mode = environment(env_vars::BUILDX_METADATA_PROVENANCE).unwrap_or_default();
     let metadata_provenance = match mode.as_str() {
         _ if !metadata_file => MetadataProvenance::Disabled,
         "disabled" => MetadataProvenance::Disabled,
@@ -453,11 +451,11 @@ fn switches(environment: Environment<'_>, metadata_file: bool) -> Result<Switche
         _ => MetadataProvenance::Min,
     };
     Ok(Switches {
-        no_default_attestations: strict("BUILDX_NO_DEFAULT_ATTESTATIONS")?,
-        no_default_oci_artifact: strict("BUILDX_NO_DEFAULT_OCI_ARTIFACT")?,
-        no_default_load: is_true(environment("BUILDX_NO_DEFAULT_LOAD").as_ref()),
+        no_default_attestations: strict(env_vars::BUILDX_NO_DEFAULT_ATTESTATIONS)?,
+        no_default_oci_artifact: strict(env_vars::BUILDX_NO_DEFAULT_OCI_ARTIFACT)?,
+        no_default_load: is_true(environment(env_vars::BUILDX_NO_DEFAULT_LOAD).as_ref()),
         metadata_provenance,
-        metadata_warnings: is_true(environment("BUILDX_METADATA_WARNINGS").as_ref()),
+        metadata_warnings: is_true(environment(env_vars::BUILDX_METADATA_WARNINGS).as_ref()),
     })
 }
 

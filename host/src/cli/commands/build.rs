@@ -17,9 +17,9 @@ pub use super::super::build::args::BuildArgs;
 use super::super::build::inputs::{self, Inputs, Wanted};
 use super::super::build::request::{BuildRequest, Surroundings, TypedBuild};
 use super::super::build::solve_spec::{self, NodeFacts};
-use super::super::build::value;
+use super::super::build::{source_control, value};
 use super::super::display::{self, Display};
-use super::super::env_vars::Environment;
+use super::super::env_vars::{self, Environment};
 use super::super::settings::{Choice, Context, resolve_builder};
 use super::super::status;
 use crate::acquire::{AcquireError, Daemon};
@@ -242,7 +242,7 @@ impl Read for UnbufferedStdin {
 
 /// Whether the builder loads results into a container engine unless told otherwise.
 fn default_load(ground: &Ground<'_>, builder: &ChosenBuilder) -> bool {
-    let variable = "BUILDX_NO_DEFAULT_LOAD";
+    let variable = env_vars::BUILDX_NO_DEFAULT_LOAD;
     if let Some(text) = ground
         .environment
         .variables()
@@ -280,8 +280,7 @@ async fn source_control(
     else {
         return BTreeMap::new();
     };
-    let get = |name: &str| ground.environment.variables().get(name).cloned();
-    let wishes = git::Wishes::from_environment(&get, |text| value::parse_bool(text).ok());
+    let wishes = source_control::wishes(ground.environment);
     let dockerfile = request
         .typed_dockerfile
         .as_deref()

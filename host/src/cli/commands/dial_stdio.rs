@@ -52,7 +52,7 @@ pub async fn run(context: &Context<'_>, args: &Args) -> Result<()> {
     }
     context.store.touch(&builder.name)?;
     let description = format!("builder: {}", builder.name);
-    let display = Display::begin(context.ui, settings, Some(description), &label);
+    let display = Display::begin_steps(context.ui, settings, Some(description), &label);
     let connected = connect(context, &builder, &platforms, &display.lane(None)).await;
     display.end().await;
     let (input, output) = own_streams();

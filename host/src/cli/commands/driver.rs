@@ -52,6 +52,7 @@ const TABLE: &str = "{{.Name}}\t{{.Version}}\t{{.Summary}}";
 const HEADERS: &[(&str, &str)] = &[
     ("Name", "NAME"),
     ("Version", "VERSION"),
+    ("Track", "TRACK"),
     ("Summary", "SUMMARY"),
     ("Endpoint", "ENDPOINT"),
     ("Options", "OPTIONS"),
@@ -123,6 +124,7 @@ fn object(info: &DriverInfo, error: &str) -> Value {
     json!({
         "Name": info.name,
         "Version": info.version,
+        "Track": info.track,
         "Summary": info.summary,
         "Endpoint": {
             "Kind": info.endpoint.kind,
@@ -139,6 +141,7 @@ fn text(info: &DriverInfo) -> String {
     let mut head = String::new();
     let _ = writeln!(head, "Name:\t{}", info.name);
     let _ = writeln!(head, "Version:\t{}", info.version);
+    let _ = writeln!(head, "Track:\t{}", info.track);
     let _ = writeln!(head, "Summary:\t{}", info.summary);
     let _ = writeln!(head, "Endpoint:\t{}", info.endpoint.kind);
     if !info.endpoint.schemes.is_empty() {

@@ -58,7 +58,7 @@ pub async fn run(context: &Context<'_>, args: &Args) -> Result<()> {
         );
     }
     let activity = context.store.activity(report.builder.name());
-    print(context.ui, text(&report, activity, context.debug))
+    print(context.ui, text(&report, activity, context.ui.debug()))
 }
 
 fn text(report: &BuilderReport, activity: Option<Timestamp>, debug: bool) -> String {

@@ -4,10 +4,14 @@ use std::net::IpAddr;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ServerConfig;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use rustls::{CertificateError, RootCertStore};
 use tokio::io::AsyncWriteExt;
 use tokio_rustls::TlsAcceptor;
 
+use super::error::certificate_words;
+use super::files::is_version_one;
 use super::*;
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
@@ -125,6 +129,7 @@ async fn a_server_of_the_given_authority_is_trusted_by_name_and_address() {
             .connect(server(&leaf, None), name)
             .await
             .unwrap();
+        assert!(pipe.is_write_vectored(), "as the stream below");
         assert_eq!(hello(pipe).await, "hello");
     }
 }
@@ -238,6 +243,21 @@ async fn a_client_certificate_of_another_authority_is_told_at_once() {
     assert!(matches!(error, TlsError::Identity { .. }), "{error}");
 }
 
+#[tokio::test(flavor = "current_thread")]
+async fn a_file_that_never_ends_does_not_hold_everything_up() {
+    let mut client = Client::new(&authority().pem());
+    let pipe = client.dir.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    client.files.authority.path = pipe.clone();
+    let (near, _far) = tokio::io::duplex(64);
+    let starting = start(Pipe::new(near), &client.files, "a", "a:1");
+    let waited = tokio::time::timeout(Duration::from_millis(100), starting).await;
+    assert!(waited.is_err());
+    // Lets the thread go that still waits for a writer.
+    std::fs::write(&pipe, "").unwrap();
+}
+
 #[tokio::test]
 async fn a_peer_without_tls_is_told_apart() {
     let client = Client::new(&authority().pem());
@@ -265,11 +285,11 @@ async fn a_peer_that_goes_away_is_told_apart() {
     assert!(matches!(error, TlsError::Closed { .. }), "{error}");
 }
 
-#[tokio::test]
-async fn bad_files_name_their_option() {
+#[test]
+fn bad_files_name_their_option() {
     let ca = authority();
     let mut client = Client::new(&ca.pem()).with_identity(&leaf(&ca));
-    let words = |client: &Client| config(&client.files, Arc::default()).unwrap_err().to_string();
+    let words = |client: &Client| client.files.client().unwrap_err().to_string();
 
     let (certificate, key) = client.files.identity.clone().unwrap();
     std::fs::write(&key.path, KeyPair::generate().unwrap().serialize_pem()).unwrap();
@@ -280,12 +300,31 @@ async fn bad_files_name_their_option() {
     );
     std::fs::write(&key.path, "nothing").unwrap();
     assert!(words(&client).contains("of option `key` has no private key"));
+    for encrypted in [
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+        "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----\n",
+    ] {
+        std::fs::write(&key.path, encrypted).unwrap();
+        assert!(
+            words(&client).contains("of option `key` has a private key that is encrypted"),
+            "{}",
+            words(&client)
+        );
+    }
+    let broken = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+    std::fs::write(&key.path, broken).unwrap();
+    assert!(words(&client).contains("of option `key` has a private key that cannot be used: "));
     std::fs::write(&certificate.path, "nothing").unwrap();
     assert!(words(&client).contains("of option `cert` has no certificate"));
     client.files.authority.path = "/nonexistent/ca.pem".into();
     assert_eq!(
         words(&client),
         "Cannot read `/nonexistent/ca.pem` of option `cacert`"
+    );
+    client.files.authority.path = "/dev/zero".into();
+    assert_eq!(
+        words(&client),
+        "File `/dev/zero` of option `cacert` has more than 16 MiB"
     );
 }
 

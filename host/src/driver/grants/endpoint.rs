@@ -71,6 +71,15 @@ pub(crate) enum Helper {
 }
 
 impl Helper {
+    /// All kinds, as manifests name them.
+    pub const KINDS: [&str; 5] = [
+        "ssh",
+        "docker-exec",
+        "podman-exec",
+        "nerdctl-exec",
+        "kubectl-exec",
+    ];
+
     /// The kind as manifests name it.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -186,6 +195,22 @@ mod tests {
         ] {
             assert_eq!(Endpoint::parse(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn every_kind_of_helper_can_be_named_by_a_manifest() {
+        let endpoints = [
+            "ssh://h",
+            "docker-container://c",
+            "podman-container://c",
+            "nerdctl-container://c",
+            "kube-pod://p",
+        ];
+        let kinds = endpoints.map(|endpoint| match Endpoint::parse(endpoint) {
+            Endpoint::Helper(helper) => helper.kind(),
+            other => panic!("no helper: {other:?}"),
+        });
+        assert_eq!(kinds, Helper::KINDS);
     }
 
     #[test]

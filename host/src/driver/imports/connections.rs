@@ -12,7 +12,7 @@ use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 
 use self::failures::stream_failure;
 pub use self::tls::TlsConfig;
-use super::read_ahead::{AHEAD, ReadAhead};
+use super::read_ahead::{AHEAD, ReadAhead, Resumed};
 use super::types::{Answer, Failure};
 use crate::connect::helper_program::LastWords;
 use crate::connect::pipe::Pipe;
@@ -67,9 +67,14 @@ impl Connection {
 
     /// The native stream with everything the guest set or put back.
     pub fn into_pipe(self) -> Pipe {
-        let pipe = match self.ahead.bytes.is_empty() {
-            true => self.pipe,
-            false => Pipe::new(self.pipe).with_ahead(self.ahead.bytes.freeze()),
+        let pipe = match self.ahead.ended {
+            None if self.ahead.bytes.is_empty() => self.pipe,
+            None => Pipe::new(self.pipe).with_ahead(self.ahead.bytes.freeze()),
+            // What ended it is told once, and not by the stream again.
+            Some(_) => Pipe::new(Resumed {
+                ahead: self.ahead,
+                source: self.pipe,
+            }),
         };
         pipe.with_authority(self.authority)
             .with_last_words(self.last_words)
@@ -134,6 +139,7 @@ impl HostConnection for View<'_> {
     }
 
     async fn unread(&mut self, handle: Resource<Connection>, data: Vec<u8>) -> Answer<()> {
+        self.call.kept.add(data.len())?;
         self.table.get_mut(&handle)?.unread(&data)
     }
 
@@ -152,6 +158,7 @@ impl HostConnection for View<'_> {
     }
 
     async fn set_authority(&mut self, handle: Resource<Connection>, authority: String) -> Answer<()> {
+        self.call.kept.add(authority.len())?;
         self.table.get_mut(&handle)?.set_authority(authority)
     }
 
@@ -283,6 +290,17 @@ mod tests {
         let mut rest = String::new();
         pipe.read_to_string(&mut rest).await.unwrap();
         assert_eq!(rest, "|body");
+    }
+
+    #[tokio::test]
+    async fn a_failure_met_by_looking_is_told_to_the_host() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = "echo no such host >&2; exit 255";
+        let program = crate::connect::helper_program::tests::helper(dir.path(), script);
+        let mut connection = Connection::new(Pipe::new(program), "p");
+        connection.ready().await;
+        let error = connection.into_pipe().read(&mut [0; 1]).await.unwrap_err();
+        assert!(error.to_string().ends_with("no such host"), "{error}");
     }
 
     #[tokio::test]

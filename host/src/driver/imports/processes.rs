@@ -25,8 +25,6 @@ use crate::keeper::{daemon, follow, locks, programs};
 
 /// What stopping and removing may take beyond the guest's timeout: the end is swept up and recorded.
 const SWEEPING: Duration = Duration::from_secs(15);
-/// Lines of one tail, whatever a guest asks for; the bytes are bounded as well.
-const TAIL_LINES: u64 = 10_000;
 
 /// A program that was found.
 pub struct Program {
@@ -197,7 +195,7 @@ impl Host for View<'_> {
                 "There is no log: no daemon of this node was started",
             ));
         };
-        let lines = tail.map(|lines| lines.min(TAIL_LINES).try_into().unwrap_or(usize::MAX));
+        let lines = tail.map(|lines| lines.try_into().unwrap_or(usize::MAX));
         Ok(self
             .table
             .push(ByteStream::new(follow::open(daemon, follow, lines)))?)
@@ -269,7 +267,7 @@ impl HostDaemon for View<'_> {
     }
 
     async fn log_tail(&mut self, handle: Resource<Daemon>, lines: u32) -> wasmtime::Result<String> {
-        let lines = u64::from(lines).min(TAIL_LINES).try_into().unwrap_or(usize::MAX);
+        let lines = lines.try_into().unwrap_or(usize::MAX);
         Ok(self.daemon(&handle)?.log_tail(lines))
     }
 

@@ -147,6 +147,8 @@ impl HostStep for View<'_> {
     async fn begin(&mut self, handle: Handle, name: String) -> wasmtime::Result<Handle> {
         let _reporting = self.call.activity.report();
         let shown = Arc::clone(&self.table.get(&handle)?.shown);
+        let name = clean_line(&name, SHOWN_TEXT);
+        self.call.kept.add(name.len())?;
         let part = shown.begin(&name).await;
         Ok(self.table.push(GuestStep {
             shown,

@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use wasmtime::component::Resource;
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 
-use super::read_ahead::{AHEAD, ReadAhead};
+use super::read_ahead::{AHEAD, ReadAhead, Resumed};
 use super::types::{Answer, Failure};
 use crate::connect::pipe::Pipe;
 use crate::driver::bindings::streams::{Host, HostByteStream};
@@ -31,11 +31,10 @@ impl ByteStream {
 
     /// The stream with what was read ahead, for the host to read. It cannot be written to.
     pub fn into_pipe(self) -> Pipe {
-        let ahead = self.ahead.bytes.freeze();
-        match self.ahead.ended {
-            None => Pipe::new(ReadOnly(self.source)).with_ahead(ahead),
-            Some(_) => Pipe::new(ReadOnly(Box::new(tokio::io::empty()))).with_ahead(ahead),
-        }
+        Pipe::new(ReadOnly(Resumed {
+            ahead: self.ahead,
+            source: self.source,
+        }))
     }
 
     async fn fill(&mut self, limit: usize) {
@@ -78,9 +77,9 @@ impl HostByteStream for View<'_> {
 }
 
 /// The reading half of a pipe whose other half is closed.
-struct ReadOnly(Box<dyn AsyncRead + Send + Unpin>);
+struct ReadOnly<S>(S);
 
-impl AsyncRead for ReadOnly {
+impl<S: AsyncRead + Unpin> AsyncRead for ReadOnly<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -90,7 +89,7 @@ impl AsyncRead for ReadOnly {
     }
 }
 
-impl AsyncWrite for ReadOnly {
+impl<S: Unpin> AsyncWrite for ReadOnly<S> {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<std::io::Result<usize>> {
         Poll::Ready(Err(std::io::ErrorKind::BrokenPipe.into()))
     }
@@ -126,6 +125,17 @@ mod tests {
         stream.ready().await;
         assert!(stream.read(10).await.is_err());
         assert_eq!(stream.read(10).await.unwrap(), b"");
+    }
+
+    #[tokio::test]
+    async fn a_failure_read_ahead_is_told_to_the_host() {
+        let mut stream = ByteStream::new(tokio_test_failure());
+        stream.ready().await;
+        let mut pipe = stream.into_pipe();
+        let mut rest = Vec::new();
+        let error = pipe.read_to_end(&mut rest).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+        assert_eq!(pipe.read_to_end(&mut rest).await.unwrap(), 0);
     }
 
     fn tokio_test_failure() -> impl AsyncRead + Send + Unpin {

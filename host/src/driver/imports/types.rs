@@ -2,8 +2,10 @@
 
 use wasmtime::component::ResourceTableError;
 
+use crate::causes::{io_words, one_line};
 use crate::driver::bindings::types::{Error, ErrorKind, Host};
 use crate::driver::grants::Denied;
+use crate::driver::limits::Exceeded;
 use crate::driver::state::View;
 use crate::fs::FileError;
 
@@ -68,15 +70,6 @@ pub(crate) fn io_kind(error: &std::io::Error) -> ErrorKind {
     }
 }
 
-/// The words of a system call's error, without the number that Rust appends.
-fn io_words(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    match text.split_once(" (os error ") {
-        Some((words, _)) => words.to_owned(),
-        None => text,
-    }
-}
-
 impl From<Denied> for Failure {
     fn from(denied: Denied) -> Self {
         Self::new(ErrorKind::Denied, denied.to_string())
@@ -89,10 +82,7 @@ impl From<FileError> for Failure {
             FileError::Io { source, .. } => io_kind(source),
             FileError::NotRegular { .. } => ErrorKind::Conflict,
         };
-        let message = match std::error::Error::source(&error) {
-            Some(source) => format!("{error}: {source}"),
-            None => error.to_string(),
-        };
+        let message = one_line(&error);
         let hint = error.hint();
         let failure = Self::new(kind, message);
         match hint {
@@ -105,6 +95,12 @@ impl From<FileError> for Failure {
 impl From<ResourceTableError> for Failure {
     fn from(error: ResourceTableError) -> Self {
         Self::Trap(error.into())
+    }
+}
+
+impl From<Exceeded> for Failure {
+    fn from(exceeded: Exceeded) -> Self {
+        Self::Trap(wasmtime::Error::new(exceeded))
     }
 }
 

@@ -24,7 +24,7 @@ use crate::driver::manifest::Manifest;
 use crate::driver::node::{Cancel, DriverInfo, DriverResult, Node, NodeConfig};
 use crate::driver::node_state::NodeStore;
 use crate::driver::operation;
-use crate::driver::state::{Activity, Call, Function, StoreData};
+use crate::driver::state::{Activity, Call, Function, Kept, StoreData};
 use crate::progress::event::Sink;
 
 /// The version of the contract. A prerelease: it matches exactly, and changes with every change of `wit/`.
@@ -124,6 +124,7 @@ impl V0_1 {
             read_only: purpose.read_only,
             activity: Activity::new(),
             notes: Notes::new(),
+            kept: Kept::default(),
         })
     }
 

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use reqwest::{Client, Response, StatusCode};
 use serde::Deserialize;
 
-use crate::buildkit::session::chain_text;
 use crate::buildkit::spec::Credential;
+use crate::causes;
 
 /// A daemon gives up after 60 s; the user should see our error, not its.
 const FETCH_LIMIT: Duration = Duration::from_secs(55);
@@ -35,7 +35,7 @@ pub(super) enum TokenError {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
     /// No answer.
-    #[error("{}", chain_text(.0))]
+    #[error("{}", causes::one_line(.0))]
     Request(#[from] reqwest::Error),
     /// The service refuses.
     #[error("unexpected status from {method} request to {url}: {status}{body}")]

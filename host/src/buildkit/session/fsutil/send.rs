@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use super::entry::is_regular;
 use super::walk::{Selection, walk};
-use crate::buildkit::session::chain_text;
+use crate::causes;
 
 /// Bytes of one DATA packet. Upstream sends 32 KiB; larger pieces cost fewer wake-ups and stay far below the message
 /// limit of 16 MiB.
@@ -61,7 +61,7 @@ where
     tokio::spawn(async move {
         if let Err(error) = transfer(root, selection, incoming, &out).await {
             if let TransferError::Walk(error) = &error {
-                let text = chain_text(error);
+                let text = causes::one_line(error);
                 let _ = out.send(Ok(text_packet(PacketType::PacketErr, &text))).await;
             }
             let _ = out.send(Err(error)).await;

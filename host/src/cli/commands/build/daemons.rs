@@ -9,7 +9,7 @@ use super::{ChosenBuilder, failure, platforms_of};
 use crate::acquire::{self, DEFAULT_LIMIT, Daemon, Wanted};
 use crate::driver::node::{Cancel, Drivers, Node, NodeConfig};
 use crate::error::{CommandError, Result};
-use crate::plan::{Assignment, Plan, WorkerPlatforms, place, place_on_stored};
+use crate::plan::{Assignment, NodePlatforms, Plan, place, place_on_stored};
 use crate::platform::Platform;
 use crate::progress::event::Sink;
 use crate::progress::step::Step;
@@ -50,7 +50,7 @@ struct Opened<'a> {
 /// Finds the one daemon that builds all wanted platforms.
 pub async fn find(goal: &Goal<'_>, builder: &ChosenBuilder) -> Result<Found> {
     let opened = open_all(goal, builder).await?;
-    let mut nodes: Vec<WorkerPlatforms> = opened.iter().map(|opened| facts(opened.config)).collect();
+    let mut nodes: Vec<NodePlatforms> = opened.iter().map(|opened| facts(opened.config)).collect();
     let first = place_on_stored(goal.platforms, &nodes).map_err(failure::of_placement)?;
     first.check_settled(&nodes).map_err(failure::of_placement)?;
     if first.complete() || nodes.len() == 1 {
@@ -108,8 +108,8 @@ async fn open_all<'a>(goal: &Goal<'_>, builder: &'a ChosenBuilder) -> Result<Vec
     Ok(opened)
 }
 
-fn facts(config: &NodeConfig) -> WorkerPlatforms {
-    WorkerPlatforms {
+fn facts(config: &NodeConfig) -> NodePlatforms {
+    NodePlatforms {
         name: config.node.clone(),
         stored: platforms_of(config),
         workers: Vec::new(),
@@ -134,7 +134,7 @@ fn worker_platforms(daemon: &Daemon) -> Vec<Platform> {
 }
 
 /// Says in one line, before the build, what no node lists. Its Dockerfile may cross-compile, so it is no error.
-async fn say_homeless(plan: &Plan, nodes: &[WorkerPlatforms], sink: &Sink) {
+async fn say_homeless(plan: &Plan, nodes: &[NodePlatforms], sink: &Sink) {
     let platforms: Vec<String> = plan.homeless().map(Platform::to_string).collect();
     let Some(first) = nodes.first().filter(|_| !platforms.is_empty()) else {
         return;
@@ -168,7 +168,7 @@ impl Goal<'_> {
         &self,
         opened: Vec<Opened<'_>>,
         assignment: Assignment,
-        mut nodes: Vec<WorkerPlatforms>,
+        mut nodes: Vec<NodePlatforms>,
     ) -> Result<Found> {
         let Assignment { node, platforms } = assignment;
         let Some(opened) = opened.into_iter().nth(node) else {

@@ -2,6 +2,7 @@
 
 use crate::acquire::{AcquireError, Daemon};
 use crate::buildkit::error::{Detail, RpcError, SolveError};
+use crate::causes;
 use crate::connect::liveness::Lost;
 use crate::driver::node::Finding;
 use crate::error::{CommandError, ErrorKind};
@@ -19,7 +20,7 @@ pub fn of_acquire(error: AcquireError) -> CommandError {
         .iter()
         .map(|(key, value)| detail(key, value))
         .collect();
-    let mut command = CommandError::new(ErrorKind::Driver, chain(&error));
+    let mut command = CommandError::new(ErrorKind::Driver, causes::one_line(&error));
     if let Some(hint) = hint {
         command = command.with_hint(hint);
     }
@@ -43,7 +44,7 @@ pub fn of_placement(error: PlacementError) -> CommandError {
 pub async fn of_call(error: RpcError, daemon: &Daemon) -> CommandError {
     match error {
         RpcError::Lost { how, .. } => of_solve(SolveError::Lost { how }, daemon).await,
-        other => CommandError::new(ErrorKind::Driver, chain(&other)),
+        other => CommandError::new(ErrorKind::Driver, causes::one_line(&other)),
     }
 }
 
@@ -99,7 +100,7 @@ fn text(error: &SolveError) -> String {
     if lacks("gitquerystring") {
         return "current frontend does not support Git URLs with query string components. Git URLs with query string are supported since Dockerfile v1.18 and BuildKit v0.24. Use BUILDKIT_SYNTAX build-arg, #syntax directive in Dockerfile or update to latest BuildKit.".to_owned();
     }
-    chain(error)
+    causes::one_line(error)
 }
 
 fn excerpt_of(detail: &Detail) -> Option<String> {
@@ -134,21 +135,6 @@ fn of_loss(how: &Lost, node: &str, logs: bool, finding: Option<Finding>) -> Comm
         Some(hint) => command.with_hint(hint),
         None => command,
     }
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.ends_with(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

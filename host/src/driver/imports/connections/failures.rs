@@ -3,13 +3,14 @@
 use std::io;
 
 use super::super::types::{Failure, io_kind};
+use crate::causes::{io_words, one_line};
 use crate::connect::helper_program::HelperError;
 use crate::connect::tls::{self, TlsError};
 use crate::driver::bindings::types::{Error, ErrorKind, Pair};
 
 /// A failed system call on the way to `peer`.
 pub(crate) fn io_failure(doing: &str, peer: &str, error: &io::Error) -> Failure {
-    Failure::new(io_kind(error), format!("{doing} `{peer}`: {}", words(error)))
+    Failure::new(io_kind(error), format!("{doing} `{peer}`: {}", io_words(error)))
 }
 
 /// A failed read or write; TLS and helper programs have their own words.
@@ -37,7 +38,7 @@ pub(crate) fn tls_failure(error: &TlsError) -> Failure {
         TlsError::Closed { .. } => ErrorKind::Unavailable,
         TlsError::Io { source, .. } => io_kind(source),
     };
-    let failure = Failure::new(kind, crate::keeper::error::chain(error));
+    let failure = Failure::new(kind, one_line(error));
     match error.hint() {
         Some(hint) => failure.with_hint(hint),
         None => failure,
@@ -46,7 +47,7 @@ pub(crate) fn tls_failure(error: &TlsError) -> Failure {
 
 /// A failure of a helper program by its kind.
 pub(crate) fn helper_failure(error: &HelperError) -> Failure {
-    let message = crate::keeper::error::chain(error);
+    let message = one_line(error);
     match error {
         HelperError::Invalid { .. } => Failure::new(ErrorKind::InvalidConfig, message),
         HelperError::Missing { program } => Failure::new(ErrorKind::NotFound, message)
@@ -65,15 +66,6 @@ fn pair(key: &str, value: &str) -> Pair {
     Pair {
         key: key.to_owned(),
         value: value.to_owned(),
-    }
-}
-
-/// The words of a system call's error, without the number that Rust appends.
-pub(crate) fn words(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.split_once(" (os error ") {
-        Some((words, _)) => words.to_owned(),
-        None => text,
     }
 }
 

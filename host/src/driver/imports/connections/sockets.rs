@@ -11,7 +11,8 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::super::types::{Answer, Failure};
 use super::Connection;
-use super::failures::{io_failure, words};
+use super::failures::io_failure;
+use crate::causes::io_words;
 use crate::connect::pipe::Pipe;
 use crate::driver::bindings::types::ErrorKind;
 
@@ -87,7 +88,7 @@ fn unknown_host(host: &str, error: &io::Error) -> Failure {
     } else {
         ErrorKind::NotFound
     };
-    let message = format!("The host name `{host}` cannot be resolved: {}", words(error));
+    let message = format!("The host name `{host}` cannot be resolved: {}", io_words(error));
     let hint = if passing {
         "Look at this machine's name resolution (`/etc/resolv.conf`): its server does not answer"
     } else {

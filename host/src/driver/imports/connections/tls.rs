@@ -74,6 +74,7 @@ impl HostTlsConfig for View<'_> {
     }
 
     async fn authority_option(&mut self, handle: Resource<TlsConfig>, name: String) -> wasmtime::Result<()> {
+        self.call.kept.add(name.len())?;
         self.table.get_mut(&handle)?.authority = Some(name);
         Ok(())
     }
@@ -84,11 +85,13 @@ impl HostTlsConfig for View<'_> {
         certificate: String,
         key: String,
     ) -> wasmtime::Result<()> {
+        self.call.kept.add(certificate.len() + key.len())?;
         self.table.get_mut(&handle)?.identity = Some((certificate, key));
         Ok(())
     }
 
     async fn server_name(&mut self, handle: Resource<TlsConfig>, name: String) -> wasmtime::Result<()> {
+        self.call.kept.add(name.len())?;
         self.table.get_mut(&handle)?.server_name = Some(name);
         Ok(())
     }

@@ -1,8 +1,9 @@
 //! Failures of the keeper as the contract's errors.
 
 use super::super::types::Failure;
+use crate::causes::one_line;
 use crate::driver::bindings::types::ErrorKind;
-use crate::keeper::error::{KeeperError, chain};
+use crate::keeper::error::KeeperError;
 
 /// The contract's error for a failure of the keeper.
 pub(super) fn failure(error: KeeperError) -> Failure {
@@ -16,7 +17,7 @@ pub(super) fn failure(error: KeeperError) -> Failure {
         KeeperError::NotRemoved { .. } | KeeperError::Keeper { .. } => ErrorKind::Other,
         KeeperError::File(_) => return file_failure(error),
     };
-    let failure = Failure::new(kind, chain(&error));
+    let failure = Failure::new(kind, one_line(&error));
     match error.hint() {
         Some(hint) => failure.with_hint(hint),
         None => failure,
@@ -26,6 +27,6 @@ pub(super) fn failure(error: KeeperError) -> Failure {
 fn file_failure(error: KeeperError) -> Failure {
     match error {
         KeeperError::File(error) => error.into(),
-        other => Failure::new(ErrorKind::Other, chain(&other)),
+        other => Failure::new(ErrorKind::Other, one_line(&other)),
     }
 }

@@ -67,22 +67,12 @@ fn default_state(config: &NodeConfig, environment: &HostEnvironment) -> Answer<P
     }
     let mut parts = Path::new(&config.node).components();
     match (parts.next(), parts.next()) {
-        (Some(Component::Normal(_)), None) if !environment.data_dir.is_absolute() => Err(homeless()),
         (Some(Component::Normal(name)), None) => Ok(environment.data_dir.join(name)),
         _ => Err(Failure::new(
             ErrorKind::InvalidConfig,
             format!("`{}` cannot be the name of a folder", config.node),
         )),
     }
-}
-
-/// Without a home there is no place for state. The working folder is none: it changes from command to command.
-fn homeless() -> Failure {
-    Failure::new(
-        ErrorKind::InvalidConfig,
-        "No folder for the daemon's state: there is no home folder",
-    )
-    .with_hint("Set `HOME` or `XDG_DATA_HOME` to the absolute path of a folder that is yours")
 }
 
 fn is_clean(path: &Path) -> bool {

@@ -72,6 +72,7 @@ impl HostLaunch for View<'_> {
     }
 
     async fn arg(&mut self, handle: Resource<Launch>, value: String) -> wasmtime::Result<()> {
+        self.call.kept.add(value.len())?;
         let launch = self.table.get_mut(&handle)?;
         launch.grow(value.len())?;
         launch.launch.args.push(value);
@@ -84,6 +85,7 @@ impl HostLaunch for View<'_> {
         program: Resource<Program>,
     ) -> wasmtime::Result<()> {
         let path = self.program_path(&program)?;
+        self.call.kept.add(path.as_os_str().len())?;
         let launch = self.table.get_mut(&handle)?;
         launch.grow(path.as_os_str().len())?;
         launch.launch.args.push(path.display().to_string());
@@ -92,6 +94,7 @@ impl HostLaunch for View<'_> {
     }
 
     async fn env(&mut self, handle: Resource<Launch>, name: String, value: String) -> wasmtime::Result<()> {
+        self.call.kept.add(name.len() + value.len())?;
         let launch = self.table.get_mut(&handle)?;
         launch.grow(name.len() + value.len())?;
         launch.launch.env.push((name, value));
@@ -104,6 +107,7 @@ impl HostLaunch for View<'_> {
         program: Resource<Program>,
     ) -> wasmtime::Result<()> {
         let path = self.program_path(&program)?;
+        self.call.kept.add(path.as_os_str().len())?;
         let launch = self.table.get_mut(&handle)?;
         launch.grow(path.as_os_str().len())?;
         if let Some(folder) = path.parent() {
@@ -115,13 +119,17 @@ impl HostLaunch for View<'_> {
 
     async fn file(&mut self, handle: Resource<Launch>, name: String, content: Vec<u8>) -> Answer<String> {
         let site = self.site("file")?;
+        self.call.kept.add(content.len())?;
         self.table.get_mut(&handle)?.write(&name, &content)?;
         let path = site.write_config(&name, &content).map_err(failure)?;
         folders::text(&path)
     }
 
     async fn socket(&mut self, handle: Resource<Launch>, path: String) -> wasmtime::Result<()> {
-        self.table.get_mut(&handle)?.launch.socket = Some(PathBuf::from(path));
+        self.call.kept.add(path.len())?;
+        let launch = self.table.get_mut(&handle)?;
+        launch.grow(path.len())?;
+        launch.launch.socket = Some(PathBuf::from(path));
         Ok(())
     }
 
@@ -153,6 +161,7 @@ impl HostLaunch for View<'_> {
     }
 
     async fn fingerprint(&mut self, handle: Resource<Launch>, value: String) -> wasmtime::Result<()> {
+        self.call.kept.add(value.len())?;
         let launch = self.table.get_mut(&handle)?;
         launch.grow(value.len())?;
         launch.launch.fingerprint = value;

@@ -13,6 +13,7 @@ pub(super) fn info(manifest: &Manifest, info: guest::DriverInfo) -> DriverInfo {
     DriverInfo {
         name: manifest.name.clone(),
         version: manifest.version.clone(),
+        track: super::VERSION.to_owned(),
         summary: line(&info.summary),
         options: info.options.into_iter().take(LISTED).map(option).collect(),
         endpoint: EndpointInfo {
