@@ -1,8 +1,9 @@
 //! The process's one engine with the linker that all components share, and the only place that turns bytes into
 //! executable code.
 
+use std::collections::BTreeSet;
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bkhost_engine::{engine_config, start_ticker};
@@ -26,6 +27,16 @@ pub(crate) enum Code {
 #[cfg_attr(not(target_arch = "aarch64"), repr(align(4096)))]
 #[cfg_attr(target_arch = "aarch64", repr(align(65536)))]
 pub(crate) struct Embedded<B: ?Sized = [u8]>(pub B);
+
+impl Embedded {
+    /// Whether nobody asked this before. Only one component in a process can be where the bytes are: it changes the
+    /// rights of their pages, and traps are found by address.
+    fn is_taken_first(&'static self) -> bool {
+        static TAKEN: Mutex<BTreeSet<usize>> = Mutex::new(BTreeSet::new());
+        let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.insert(self.0.as_ptr().addr())
+    }
+}
 
 /// The engine and what components can import.
 pub(crate) struct Runtime {
@@ -62,15 +73,17 @@ impl Runtime {
         reason = "loading compiled code is executing it; the callers' duty is documented"
     )]
     pub fn load(&self, code: &Code) -> wasmtime::Result<Component> {
-        match code {
-            // SAFETY: see the duty of callers above; the bytes live as long as the process, which maps them without
-            // the right to write.
-            Code::Embedded(code) => unsafe {
-                Component::deserialize_raw(&self.engine, NonNull::from_ref(&code.0))
-            },
-            // SAFETY: see the duty of callers above; the bytes are copied, so nobody can change them afterwards.
-            Code::Read(code) => unsafe { Component::deserialize(&self.engine, code) },
-        }
+        let bytes = match code {
+            Code::Embedded(code) if code.is_taken_first() => {
+                // SAFETY: see the duty of callers above; the bytes live as long as the process, which maps them without
+                // the right to write, and no other component is made of them.
+                return unsafe { Component::deserialize_raw(&self.engine, NonNull::from_ref(&code.0)) };
+            }
+            Code::Embedded(code) => &code.0,
+            Code::Read(code) => code,
+        };
+        // SAFETY: see the duty of callers above; the bytes are copied, so nobody can change them afterwards.
+        unsafe { Component::deserialize(&self.engine, bytes) }
     }
 }
 
