@@ -75,7 +75,7 @@ fn dispatch(context: &Context<'_>, command: Command) -> Result<()> {
         Command::Build(args) => block_on_threads(context, build::run(context, *args)),
         Command::Create(args) => block_on(context, create::run(context, args)),
         Command::Use(args) => block_on(context, use_builder::run(context, &args)),
-        Command::Ls(args) => block_on_threads(context, ls::run(context, &args)),
+        Command::Ls(args) => block_on(context, ls::run(context, &args)),
         Command::Inspect(args) => block_on(context, inspect::run(context, &args)),
         Command::Stop(args) => block_on(context, stop::run(context, &args)),
         Command::Rm(args) => block_on(context, rm::run(context, args)),
@@ -86,7 +86,8 @@ fn dispatch(context: &Context<'_>, command: Command) -> Result<()> {
     }
 }
 
-/// Runs a command on one thread: it waits for others nearly all the time.
+/// Runs a command on one thread: it waits for others nearly all the time, and waking other threads takes longer than
+/// what they could do meanwhile.
 fn block_on(context: &Context<'_>, work: impl Future<Output = Result<()>>) -> Result<()> {
     drive(context, tokio::runtime::Builder::new_current_thread(), work)
 }
@@ -116,17 +117,9 @@ fn drive(
 /// How long tasks may take to be dropped when a command ends.
 const SHUTDOWN_LIMIT: Duration = Duration::from_millis(50);
 
-/// Threads beside the first one: a connection, the files of a session and a guest can keep one busy each, and starting
-/// one for each processor of a large machine takes longer than an `ls`.
-const THREADS: usize = 4;
-
-/// Runs a command with much to do at once: a build, whose display may wait for a slow terminal while the daemon waits
-/// for its files, and a listing, which asks the drivers of all builders.
+/// Runs a build: its display may wait for a slow terminal, which must not keep the daemon waiting for its files.
 fn block_on_threads(context: &Context<'_>, work: impl Future<Output = Result<()>>) -> Result<()> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    runtime.worker_threads(threads.min(THREADS));
-    drive(context, runtime, work)
+    drive(context, tokio::runtime::Builder::new_multi_thread(), work)
 }
 
 /// Parses the command line; `None` when it was answered already (help).
