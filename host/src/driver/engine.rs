@@ -1,9 +1,9 @@
 //! The process's one engine with the linker that all components share, and the only place that turns bytes into
 //! executable code.
 
-use std::collections::BTreeSet;
+use std::ops::Range;
 use std::ptr::NonNull;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bkhost_engine::{engine_config, start_ticker};
@@ -28,13 +28,24 @@ pub(crate) enum Code {
 #[cfg_attr(target_arch = "aarch64", repr(align(65536)))]
 pub(crate) struct Embedded<B: ?Sized = [u8]>(pub B);
 
+/// Where embedded code is in use: addresses of its bytes.
+static IN_USE: Mutex<Vec<Range<usize>>> = Mutex::new(Vec::new());
+
+fn in_use() -> MutexGuard<'static, Vec<Range<usize>>> {
+    IN_USE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Embedded {
-    /// Whether nobody asked this before. Only one component in a process can be where the bytes are: it changes the
-    /// rights of their pages, and traps are found by address.
-    fn is_taken_first(&'static self) -> bool {
-        static TAKEN: Mutex<BTreeSet<usize>> = Mutex::new(BTreeSet::new());
-        let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
-        taken.insert(self.0.as_ptr().addr())
+    /// Takes the bytes for one component, unless another has them: it changes the rights of their pages, and traps are
+    /// found by address. They are free again when the component's memory is given back.
+    fn take(&'static self) -> bool {
+        let start = self.0.as_ptr().addr();
+        let mut in_use = in_use();
+        let free = in_use.iter().all(|bytes| bytes.start != start);
+        if free {
+            in_use.push(start..start.saturating_add(self.0.len()));
+        }
+        free
     }
 }
 
@@ -74,7 +85,7 @@ impl Runtime {
     )]
     pub fn load(&self, code: &Code) -> wasmtime::Result<Component> {
         let bytes = match code {
-            Code::Embedded(code) if code.is_taken_first() => {
+            Code::Embedded(code) if code.take() => {
                 // SAFETY: see the duty of callers above; the bytes live as long as the process, which maps them without
                 // the right to write, and no other component is made of them.
                 return unsafe { Component::deserialize_raw(&self.engine, NonNull::from_ref(&code.0)) };
@@ -109,6 +120,8 @@ impl CustomCodeMemory for WhereItIs {
     }
 
     fn unpublish_executable(&self, start: *const u8, length: usize) -> wasmtime::Result<()> {
-        Self::protect(start, length, MprotectFlags::READ)
+        Self::protect(start, length, MprotectFlags::READ)?;
+        in_use().retain(|bytes| !bytes.contains(&start.addr()));
+        Ok(())
     }
 }
