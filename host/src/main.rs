@@ -1,5 +1,6 @@
 //! The `bkhost` program: parse, run, exit code.
 
+use std::mem::ManuallyDrop;
 use std::process::ExitCode;
 
 use bkhost::cli;
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
         .map(|argument| argument.to_string_lossy().into_owned())
         .collect();
     let ui = Ui::stdio(environment.is_colourless());
-    let drivers = Catalog::new(machine::of(&environment));
-    ExitCode::from(cli::run(&arguments, &environment, &ui, &drivers))
+    // The process ends with it: taking an engine apart would only take time.
+    let drivers = ManuallyDrop::new(Catalog::new(machine::of(&environment)));
+    ExitCode::from(cli::run(&arguments, &environment, &ui, &*drivers))
 }

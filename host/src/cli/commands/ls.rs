@@ -42,6 +42,8 @@ struct Rows<'a> {
     context: &'a Context<'a>,
     table: bool,
     short: bool,
+    /// Whether a row carries the whole builder: no field of the usual table is in it.
+    whole: bool,
     rows: Vec<Value>,
 }
 
@@ -57,6 +59,7 @@ pub async fn run(context: &Context<'_>, args: &Args) -> Result<()> {
         context,
         table: format.is_table(),
         short: format.is_table() && !args.no_trunc,
+        whole: !matches!(&format, Format::Table(text) if text == TABLE),
         rows: Vec::new(),
     };
     for report in &reports {
@@ -84,7 +87,10 @@ pub async fn run(context: &Context<'_>, args: &Args) -> Result<()> {
 impl Rows<'_> {
     fn add(&mut self, report: &BuilderReport, current: bool) {
         let record = &report.builder.record;
-        let object = show::builder(self.context, report, current);
+        let object = match self.whole {
+            true => show::builder(self.context, report, current),
+            false => Value::Null,
+        };
         let star = if current && self.table { "*" } else { "" };
         let error = report.error.as_ref().map(|error| error.message.as_str());
         let activity = self.context.store.activity(&record.name);
