@@ -39,7 +39,7 @@ pub fn run(place: &Place, runs: usize) -> Result {
     drivers::build(place, Which::Shipped)?;
     compile(place)?;
     let programs = place.target.join("release");
-    let arena = Arena::open(place, programs.join("bkhost"))?;
+    let arena = Arena::open(place, programs.clone())?;
     arena.make_builders(BUILDERS)?;
     let mut rows = Vec::new();
     for case in cases() {
@@ -115,7 +115,12 @@ fn cases() -> [Case; 3] {
         },
         Case {
             name: "ls, five builders",
-            words: &[&["bkhost", "ls"], &["buildx", "ls"]],
+            words: &[
+                &["bkhost", "ls"],
+                &["buildx", "ls"],
+                // The floor: the same questions, and nothing else.
+                &["bkhost-bench", "ask", "{socket}", "5"],
+            ],
             against: 1,
             aim: share_of(0.3, Some(0.35)),
         },

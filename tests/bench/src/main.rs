@@ -1,9 +1,16 @@
-//! Times what a driver adds to a dial: `bkhost-bench SOCKET RUNS` opens the `remote` driver and dials a daemon, and connects
-//! to it natively, in turns. Each line of the output is a name and a time in nanoseconds.
+//! Peers that nobody else has written.
+//!
+//! `bkhost-bench dial SOCKET RUNS` times what a driver adds to a dial: it opens the `remote` driver and dials a daemon, and
+//! connects to it natively, in turns. Each line of the output is a name and a time in nanoseconds.
+//!
+//! `bkhost-bench ask SOCKET TIMES` asks a daemon for its workers and version over so many connections at once, and does
+//! nothing else: the floor of a listing of so many builders.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
 
+use bkhost::buildkit::client::Client;
+use bkhost::connect::pipe::Pipe;
 use bkhost::driver::catalog::Catalog;
 use bkhost::driver::environment::HostEnvironment;
 use bkhost::driver::node::{Cancel, DialRequest, Drivers, NodeConfig};
@@ -17,16 +24,37 @@ const WARM_UP: usize = 3;
 const DIAL_LIMIT: Duration = Duration::from_secs(10);
 
 fn main() -> Result<()> {
-    let mut words = std::env::args().skip(1);
-    let (Some(socket), Some(runs)) = (words.next(), words.next()) else {
-        return Err("two arguments are wanted: SOCKET RUNS".into());
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let [what, socket, times] = words.as_slice() else {
+        return Err("three arguments are wanted: dial SOCKET RUNS, or ask SOCKET TIMES".into());
     };
-    let runs: usize = runs.parse()?;
+    let times: usize = times.parse()?;
     // As the host runs its commands.
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let lines = runtime.block_on(measure(&socket, runs))?;
-    show(&lines);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    match what.as_str() {
+        "dial" => show(&runtime.block_on(measure(socket, times))?),
+        "ask" => runtime.block_on(ask_at_once(socket, times))?,
+        _ => return Err(format!("`{what}` is neither `dial` nor `ask`").into()),
+    }
     Ok(())
+}
+
+async fn ask_at_once(socket: &str, times: usize) -> Result<()> {
+    let answers = futures::future::try_join_all((0..times).map(|_| ask(socket))).await?;
+    if answers.contains(&0) {
+        return Err("the daemon has no worker".into());
+    }
+    Ok(())
+}
+
+async fn ask(socket: &str) -> Result<usize> {
+    let stream = UnixStream::connect(socket).await?;
+    let deadline = Instant::now() + DIAL_LIMIT;
+    let client = Client::connect(Pipe::new(stream), Some(deadline)).await?;
+    client.version().await?;
+    Ok(client.workers().len())
 }
 
 #[expect(clippy::print_stdout, reason = "the output is what the task reads")]

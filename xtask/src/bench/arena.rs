@@ -16,7 +16,8 @@ use crate::process;
 pub struct Arena {
     folder: PathBuf,
     engines: PathBuf,
-    bkhost: PathBuf,
+    /// Where our own programs are.
+    own: PathBuf,
     daemon: Child,
 }
 
@@ -24,7 +25,7 @@ const BOOT_LIMIT: Duration = Duration::from_secs(30);
 
 impl Arena {
     /// Makes the folder and starts the daemon.
-    pub fn open(place: &Place, bkhost: PathBuf) -> Result<Self> {
+    pub fn open(place: &Place, own: PathBuf) -> Result<Self> {
         let folder = PathBuf::from(format!("/dev/shm/bkhost-bench-{}", std::process::id()));
         let kind = process::output(Command::new("stat").args(["--file-system", "--format=%T", "/dev/shm"]))?;
         if kind != "tmpfs" {
@@ -39,7 +40,7 @@ impl Arena {
         let arena = Self {
             folder,
             engines: place.engines(),
-            bkhost,
+            own,
             daemon,
         };
         arena.wait_until_ready()?;
@@ -102,14 +103,16 @@ impl Arena {
 
     fn resolve(&self, words: &[&str]) -> (PathBuf, Vec<String>) {
         let (name, rest) = words.split_first().unwrap_or((&"", &[]));
-        let program = if *name == "bkhost" {
-            self.bkhost.clone()
+        let folder = if name.starts_with("bkhost") {
+            &self.own
         } else {
-            self.engines.join(name)
+            &self.engines
         };
+        let program = folder.join(name);
         let context = self.folder.join("context").display().to_string();
         let filled = rest.iter().map(|word| {
             word.replace("{address}", &address(&self.folder))
+                .replace("{socket}", &self.socket().display().to_string())
                 .replace("{context}", &context)
         });
         (program, filled.collect())

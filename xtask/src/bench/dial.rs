@@ -18,7 +18,10 @@ const RUNS_EACH: usize = 20;
 /// Measures the built-in `remote` driver and the native dial, in turns in one process.
 pub fn rows(program: &Path, socket: &Path, runs: usize) -> Result<Vec<Row>> {
     let mut command = Command::new(program);
-    command.arg(socket).arg((runs * RUNS_EACH).to_string());
+    command
+        .arg("dial")
+        .arg(socket)
+        .arg((runs * RUNS_EACH).to_string());
     let output = process::output(&mut command)?;
     let row = |name: &str, program: &str, aim| {
         Ok(Row {
