@@ -7,8 +7,8 @@ use crate::{
 
 /// One node of a builder, opened.
 ///
-/// Each operation of the host runs in a sandbox of its own: `open`, then one other function, then everything is thrown
-/// away. What must be remembered from one operation to the next goes to [`Config::memory`].
+/// Each operation of the host runs in a sandbox of its own: `open`, then one other function (or `status` and then
+/// `instances`), then everything is thrown away. What must be remembered from one operation to the next goes to [`Config::memory`].
 ///
 /// Functions that a driver does not write answer with the obvious, or with an error of kind `unsupported`. The
 /// optional abilities (`explain`, `open_log`, and the four about size) are called only when [`DriverInfo::with_optional`]

@@ -242,7 +242,7 @@ async fn look_at(
     if report.node.endpoint.is_empty() {
         report.node.endpoint = node.endpoint().await?;
     }
-    let status = node.status().await?;
+    let (status, instances) = node.status_and_instances().await?;
     report.state = Some(status.state);
     report.detail = status.detail;
     report.dynamic = status
@@ -252,7 +252,7 @@ async fn look_at(
     if status.state != State::Running {
         return Ok(());
     }
-    report.instances = node.instances().await?;
+    report.instances = instances;
     let running = report
         .instances
         .iter()

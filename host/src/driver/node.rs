@@ -314,6 +314,16 @@ pub trait Node: Send + Sync {
     /// Live daemons.
     async fn instances(&self) -> DriverResult<Vec<Instance>>;
 
+    /// [`Node::status`] and, when that is [`State::Running`], [`Node::instances`]: for who wants both.
+    async fn status_and_instances(&self) -> DriverResult<(Status, Vec<Instance>)> {
+        let status = self.status().await?;
+        let instances = match status.state {
+            State::Running => self.instances().await?,
+            _ => Vec::new(),
+        };
+        Ok((status, instances))
+    }
+
     /// What the options ask for: `sticky`, `sticky:KEY`, `random`, `least-loaded`.
     async fn placement(&self) -> DriverResult<Vec<(String, String)>>;
 

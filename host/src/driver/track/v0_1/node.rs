@@ -19,7 +19,7 @@ use crate::driver::imports::types::{Answer, Failure};
 use crate::driver::limits::LISTED;
 use crate::driver::node::{
     DialRequest, DriverError, DriverErrorKind, DriverInfo, DriverResult, Finding, Instance, LogRequest, Loss,
-    Node, NodeConfig, Removal, Status, WorkerFacts,
+    Node, NodeConfig, Removal, State, Status, WorkerFacts,
 };
 use crate::driver::node_state::NodeStore;
 use crate::driver::operation;
@@ -162,6 +162,32 @@ async fn end_step(shown: &Shown, error: Option<&DriverError>) {
     }
 }
 
+async fn status(open: &mut OpenGuest) -> Answer<Status> {
+    let node = open.guest.exports.bkhost_driver_node();
+    let status = node
+        .node()
+        .call_status(&mut open.guest.store, open.handle)
+        .await?;
+    status.map(convert::status).map_err(Failure::Told)
+}
+
+async fn instances(open: &mut OpenGuest) -> Answer<Vec<Instance>> {
+    let node = open.guest.exports.bkhost_driver_node();
+    let instances = node
+        .node()
+        .call_instances(&mut open.guest.store, open.handle)
+        .await?;
+    let instances = instances.map_err(Failure::Told)?;
+    if instances.len() > LISTED {
+        return Err(wasmtime::Error::msg(format!("it listed more than {LISTED} instances")).into());
+    }
+    instances
+        .into_iter()
+        .map(convert::instance)
+        .collect::<Option<_>>()
+        .ok_or_else(|| wasmtime::Error::msg("an instance's id is no line of text").into())
+}
+
 /// What is done in an opened guest.
 type Work<T> = BoxFuture<'static, Answer<T>>;
 
@@ -190,14 +216,21 @@ impl Node for V0_1Node {
     }
 
     async fn status(&self) -> DriverResult<Status> {
-        self.look("status", move |mut open: OpenGuest| {
+        self.look("status", |mut open| {
+            Box::pin(async move { status(&mut open).await })
+        })
+        .await
+    }
+
+    async fn status_and_instances(&self) -> DriverResult<(Status, Vec<Instance>)> {
+        self.look("status", |mut open| {
             Box::pin(async move {
-                let node = open.guest.exports.bkhost_driver_node();
-                let status = node
-                    .node()
-                    .call_status(&mut open.guest.store, open.handle)
-                    .await?;
-                status.map(convert::status).map_err(Failure::Told)
+                let status = status(&mut open).await?;
+                if status.state != State::Running {
+                    return Ok((status, Vec::new()));
+                }
+                open.guest.store.data().call().function.set("instances");
+                Ok((status, instances(&mut open).await?))
             })
         })
         .await
@@ -220,25 +253,8 @@ impl Node for V0_1Node {
     }
 
     async fn instances(&self) -> DriverResult<Vec<Instance>> {
-        self.look("instances", move |mut open: OpenGuest| {
-            Box::pin(async move {
-                let node = open.guest.exports.bkhost_driver_node();
-                let instances = node
-                    .node()
-                    .call_instances(&mut open.guest.store, open.handle)
-                    .await?;
-                let instances = instances.map_err(Failure::Told)?;
-                if instances.len() > LISTED {
-                    return Err(
-                        wasmtime::Error::msg(format!("it listed more than {LISTED} instances")).into(),
-                    );
-                }
-                instances
-                    .into_iter()
-                    .map(convert::instance)
-                    .collect::<Option<_>>()
-                    .ok_or_else(|| wasmtime::Error::msg("an instance's id is no line of text").into())
-            })
+        self.look("instances", |mut open| {
+            Box::pin(async move { instances(&mut open).await })
         })
         .await
     }
