@@ -47,6 +47,9 @@ pub fn engine_config() -> Result<Config> {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
+        // For debuggers only: the engine finds its frames by itself, and no unwinding passes a guest. Registering it costs
+        // every command a walk through all of it.
+        .native_unwind_info(false)
         .max_wasm_stack(GUEST_STACK)
         .async_stack_size(FIBRE_STACK)
         .module_version(ModuleVersionStrategy::Custom(code_version()))?;

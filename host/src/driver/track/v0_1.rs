@@ -143,26 +143,45 @@ impl V0_1 {
     async fn enter(&self, call: &Arc<Call>) -> Answer<OpenGuest> {
         let function = call.function.name();
         call.function.set("open");
-        let mut guest = self.instantiate(call).await?;
+        let guest = self.instantiate(call).await?;
+        let open = self.open_in(guest, call).await?;
+        call.function.set(function);
+        Ok(open)
+    }
+
+    async fn open_in(&self, mut guest: Guest, call: &Arc<Call>) -> Answer<OpenGuest> {
         let view = NodeView::new(Arc::clone(&call.config), Arc::clone(&call.environment));
         let view = guest.store.data_mut().table().push(view)?;
         let node = guest.exports.bkhost_driver_node();
         let opened = node.node().call_open(&mut guest.store, view).await?;
         let handle = opened.map_err(Failure::Told)?;
-        call.function.set(function);
         Ok(OpenGuest { guest, handle })
+    }
+
+    /// Opens the node of `call` for the first time, in a guest that also describes the driver if none has yet.
+    async fn open_first(&self, call: &Arc<Call>) -> Answer<(Arc<DriverInfo>, OpenGuest)> {
+        call.function.set("describe");
+        let mut guest = self.instantiate(call).await?;
+        let info = self.info.get_or_try_init(|| self.describe_in(&mut guest)).await?;
+        let info = Arc::clone(info);
+        call.function.set("open");
+        Ok((info, self.open_in(guest, call).await?))
     }
 
     async fn describe(&self, environment: &Arc<HostEnvironment>) -> DriverResult<Arc<DriverInfo>> {
         let config = Arc::new(NodeConfig::default());
         let state = Arc::new(NodeStore::new(None, None));
         let call = self.call(environment, Purpose::looking("describe", config, state));
-        let info = operation::run(&call, async {
+        operation::run(&call, async {
             let mut guest = self.instantiate(&call).await?;
-            let node = guest.exports.bkhost_driver_node();
-            Ok(node.call_describe(&mut guest.store).await?)
+            self.describe_in(&mut guest).await
         })
-        .await?;
+        .await
+    }
+
+    async fn describe_in(&self, guest: &mut Guest) -> Answer<Arc<DriverInfo>> {
+        let node = guest.exports.bkhost_driver_node();
+        let info = node.call_describe(&mut guest.store).await?;
         let mut info = convert::info(&self.manifest, info);
         info.optional.retain(|name| self.exports_optional(name));
         Ok(Arc::new(info))
@@ -196,9 +215,6 @@ impl Track for V0_1 {
         environment: Arc<HostEnvironment>,
         config: NodeConfig,
     ) -> DriverResult<Box<dyn Node>> {
-        let info = self.info(&environment).await?;
-        let node = V0_1Node::new(self, info, environment, config);
-        node.validate().await?;
-        Ok(Box::new(node))
+        Ok(Box::new(V0_1Node::open(self, environment, config).await?))
     }
 }

@@ -46,31 +46,26 @@ struct Opening {
 }
 
 impl V0_1Node {
-    /// A node with this configuration, not validated yet.
-    pub fn new(
+    /// Opens a node: the driver looks at every option.
+    pub async fn open(
         driver: Arc<V0_1>,
-        info: Arc<DriverInfo>,
         environment: Arc<HostEnvironment>,
         config: NodeConfig,
-    ) -> Self {
+    ) -> DriverResult<Self> {
+        let since = Instant::now();
         let state = Arc::new(NodeStore::new(config.state_file.as_deref(), config.state_owner));
-        Self {
+        let config = Arc::new(config);
+        let purpose = Purpose::looking("open", Arc::clone(&config), Arc::clone(&state));
+        let call = driver.call(&environment, purpose);
+        let (info, guest) = operation::run(&call, driver.open_first(&call)).await?;
+        Ok(Self {
             driver,
             info,
             environment,
-            config: Arc::new(config),
+            config,
             state,
-            opening: Mutex::new(None),
-        }
-    }
-
-    /// Lets the driver look at every option.
-    pub async fn validate(&self) -> DriverResult<()> {
-        let since = Instant::now();
-        let call = self.looking_call("open");
-        let guest = operation::run(&call, self.driver.enter(&call)).await?;
-        *self.opening() = Some(Opening { call, guest, since });
-        Ok(())
+            opening: Mutex::new(Some(Opening { call, guest, since })),
+        })
     }
 
     fn opening(&self) -> std::sync::MutexGuard<'_, Option<Opening>> {
