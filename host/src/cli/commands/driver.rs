@@ -48,7 +48,7 @@ struct InspectArgs {
     driver: String,
 }
 
-const TABLE: &str = "{{.Name}}\t{{.Version}}\t{{.Summary}}";
+const COLUMNS: &[&str] = &["Name", "Version", "Summary"];
 const HEADERS: &[(&str, &str)] = &[
     ("Name", "NAME"),
     ("Version", "VERSION"),
@@ -94,7 +94,7 @@ async fn ls(context: &Context<'_>, args: &LsArgs) -> Result<()> {
     }
     print(
         context.ui,
-        template::render(&Format::parse(&args.format, TABLE), HEADERS, &rows)?,
+        template::render(&Format::parse(&args.format, COLUMNS), HEADERS, &rows)?,
     )?;
     troubles.into_iter().for_each(|line| context.ui.say(line));
     Ok(())
@@ -106,7 +106,7 @@ async fn inspect(context: &Context<'_>, args: &InspectArgs) -> Result<()> {
     match &args.format {
         Some(format) => print(
             context.ui,
-            template::render(&Format::parse(format, ""), HEADERS, &[object(&info, "")])?,
+            template::render(&Format::parse(format, &[]), HEADERS, &[object(&info, "")])?,
         ),
         None => print(context.ui, text(&info)),
     }

@@ -54,7 +54,7 @@ pub async fn run(context: &Context<'_>, args: &Args) -> Result<()> {
         let object = show::builder(context, &report, current);
         return print(
             context.ui,
-            template::render(&Format::parse(format, ""), &[], &[object])?,
+            template::render(&Format::parse(format, &[]), &[], &[object])?,
         );
     }
     let activity = context.store.activity(report.builder.name());

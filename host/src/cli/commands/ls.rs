@@ -28,7 +28,7 @@ const EXAMPLES: &str = "Examples:
   bkhost ls --format json | jq -r 'select(.Current).Name'
   bkhost ls --format '{{.Name}}: {{.Status}}'";
 
-const TABLE: &str = "{{.Name}}\t{{.DriverEndpoint}}\t{{.Status}}\t{{.Buildkit}}\t{{.Platforms}}";
+const COLUMNS: &[&str] = &["Name", "DriverEndpoint", "Status", "Buildkit", "Platforms"];
 const HEADERS: &[(&str, &str)] = &[
     ("Name", "NAME/NODE"),
     ("DriverEndpoint", "DRIVER/ENDPOINT"),
@@ -49,7 +49,7 @@ struct Rows<'a> {
 
 /// Lists everything; what cannot be reached is a row, not a failure.
 pub async fn run(context: &Context<'_>, args: &Args) -> Result<()> {
-    let format = Format::parse(&args.format, TABLE);
+    let format = Format::parse(&args.format, COLUMNS);
     let all = builders::all(context).await?;
     let current = current_name(context).await;
     let mut reports = status::load_all(context, all.builders, args.timeout.timeout).await;
@@ -59,7 +59,7 @@ pub async fn run(context: &Context<'_>, args: &Args) -> Result<()> {
         context,
         table: format.is_table(),
         short: format.is_table() && !args.no_trunc,
-        whole: !matches!(&format, Format::Table(text) if text == TABLE),
+        whole: !matches!(&format, Format::Columns(_)),
         rows: Vec::new(),
     };
     for report in &reports {
