@@ -42,7 +42,7 @@ struct Rows<'a> {
     context: &'a Context<'a>,
     table: bool,
     short: bool,
-    /// Whether a row carries the whole builder: no field of the usual table is in it.
+    /// Whether a row carries what the columns of a plain table do not show.
     whole: bool,
     rows: Vec<Value>,
 }
@@ -87,13 +87,15 @@ pub async fn run(context: &Context<'_>, args: &Args) -> Result<()> {
 impl Rows<'_> {
     fn add(&mut self, report: &BuilderReport, current: bool) {
         let record = &report.builder.record;
-        let object = match self.whole {
-            true => show::builder(self.context, report, current),
-            false => Value::Null,
+        let (object, activity) = match self.whole {
+            true => (
+                show::builder(self.context, report, current),
+                self.context.store.activity(&record.name),
+            ),
+            false => (Value::Null, None),
         };
         let star = if current && self.table { "*" } else { "" };
         let error = report.error.as_ref().map(|error| error.message.as_str());
-        let activity = self.context.store.activity(&record.name);
         self.rows.push(json!({
             "Name": format!("{}{star}", record.name),
             "DriverEndpoint": record.driver,
