@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use bkhost_test_support::source::with_base;
 use bkhost_test_support::terminal::INTERRUPT;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::{Remote, eventually, unique};
+use crate::harness::{Remote, build, context, eventually, unique};
+use crate::process::{create, daemons};
 
 fn steps(mark: &str) -> String {
     format!("RUN echo begun-{mark}; sleep 1000.{}\n", seconds(mark))
@@ -145,4 +146,25 @@ fn a_wait_for_a_daemon_can_be_interrupted() {
     let ended = running.wait();
     assert!(sent.elapsed() < Duration::from_secs(2), "{ended:?}");
     let _ = ended.fails(130);
+}
+
+#[test]
+fn a_removal_that_is_interrupted_can_be_done_again() {
+    let context = context();
+    create(&context, &[]);
+    let folder = with_base(&context, "source", "RUN true\n");
+    build(&context, &folder).run().succeeds();
+    let daemon = daemons(&context);
+    assert_eq!(daemon.len(), 1);
+    let signal = |signal| kill_process(Pid::from_raw(daemon[0] as i32).unwrap(), signal).unwrap();
+    // It does not end when it is asked to.
+    signal(Signal::STOP);
+    let mut running = context.bkhost(["rm", "b"]).start();
+    running.until_said("stopping buildkit");
+    running.signal(Signal::INT);
+    running.wait().fails(130).says_no("b removed");
+    signal(Signal::CONT);
+    context.bkhost(["inspect", "b"]).run().succeeds();
+    context.bkhost(["rm", "b"]).run().succeeds().says("b removed");
+    assert!(daemons(&context).is_empty());
 }

@@ -151,7 +151,8 @@ async fn remove_named(
     remove_builder(context, args, builder, display).await
 }
 
-/// Removes the daemons of a builder and then, whatever became of them, its record.
+/// Removes the daemons of a builder and then, whatever became of them, its record; but not of one that was interrupted:
+/// it has to be found again.
 async fn remove_builder(
     context: &Context<'_>,
     args: &Args,
@@ -167,7 +168,8 @@ async fn remove_builder(
     } else {
         remove_in_time(context, args, &builder, display).await
     };
-    if !builder.is_stored() {
+    let interrupted = removed.is_err() && context.cancel.is_cancelled();
+    if !builder.is_stored() || interrupted {
         return Ok(removed?);
     }
     forget(context, builder.name()).await?;
