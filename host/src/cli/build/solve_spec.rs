@@ -1,7 +1,7 @@
 //! From a request and what is known of its node to the solve that the daemon is asked for. Pure.
 
 mod attributes;
-mod exporters;
+pub mod exporters;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

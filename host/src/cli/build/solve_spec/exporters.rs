@@ -26,6 +26,9 @@ pub fn choose(request: &BuildRequest, node: &NodeFacts<'_>) -> Result<Vec<Export
         .collect()
 }
 
+/// What `--output type=` takes.
+pub const EXPORTERS: [&str; 7] = ["cacheonly", "docker", "image", "local", "oci", "registry", "tar"];
+
 /// A pseudo exporter: nothing but the cache, without the warning that nothing is kept.
 const CACHE_ONLY: &str = "cacheonly";
 

@@ -3,9 +3,11 @@
 use crate::acquire::{AcquireError, Daemon};
 use crate::buildkit::error::{Detail, RpcError, SolveError};
 use crate::causes;
+use crate::cli::build::solve_spec::exporters::EXPORTERS;
 use crate::connect::liveness::Lost;
 use crate::driver::node::Finding;
 use crate::error::{CommandError, ErrorKind};
+use crate::nearest::nearest;
 use crate::plan::PlacementError;
 use crate::progress::excerpt::excerpt;
 
@@ -59,7 +61,7 @@ pub async fn of_solve(error: SolveError, daemon: &Daemon) -> CommandError {
         _ => ErrorKind::Build,
     };
     let mut command = CommandError::new(kind, text(&error)).with_exit_code(error.exit_code());
-    if let Some(hint) = error.hint().map(str::to_owned).or_else(|| missing_secret(&error)) {
+    if let Some(hint) = error.hint().map(str::to_owned).or_else(|| way_out(&error)) {
         command = command.with_hint(hint);
     }
     error
@@ -69,15 +71,70 @@ pub async fn of_solve(error: SolveError, daemon: &Daemon) -> CommandError {
         .fold(command, CommandError::with_preface)
 }
 
-/// How to give a secret that a step requires. Daemons say no more than `secret ID: not found`.
-fn missing_secret(error: &SolveError) -> Option<String> {
+/// What to do about a mistake that only the daemon can see, of which it says no more than what is wrong.
+fn way_out(error: &SolveError) -> Option<String> {
     let SolveError::Failed(error) = error else {
         return None;
     };
-    let (_, named) = error
-        .message
-        .strip_suffix(": not found")?
-        .rsplit_once("secret ")?;
+    let message = &error.message;
+    missing_secret(message)
+        .or_else(|| unknown_exporter(message))
+        .or_else(|| unknown_stage(message))
+        .or_else(|| refusing_registry(message))
+}
+
+/// `exporter "NAME" could not be found`
+fn unknown_exporter(message: &str) -> Option<String> {
+    let (_, rest) = message.rsplit_once("exporter \"")?;
+    let named = rest.strip_suffix("\" could not be found")?;
+    let meant = match nearest(named, EXPORTERS) {
+        Some(near) => format!("Did you mean `type={near}`? "),
+        None => String::new(),
+    };
+    Some(format!("{meant}Types of `--output`: {}", EXPORTERS.join(", ")))
+}
+
+/// `target stage "NAME" could not be found`
+fn unknown_stage(message: &str) -> Option<String> {
+    let (_, rest) = message.rsplit_once("target stage \"")?;
+    rest.ends_with("\" could not be found").then(|| {
+        "`--target` takes a stage that the Dockerfile names (`FROM IMAGE AS NAME`), or its number from 0"
+            .to_owned()
+    })
+}
+
+/// `failed to push REFERENCE: …`, with what registries say to whoever did not log in, or where nobody listens.
+fn refusing_registry(message: &str) -> Option<String> {
+    let (_, rest) = message.rsplit_once("failed to push ")?;
+    let (reference, cause) = rest.split_once(": ")?;
+    let registry = match reference.split_once('/') {
+        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => host,
+        _ => "docker.io",
+    };
+    let says = |words: &[&str]| words.iter().any(|word| cause.contains(word));
+    if says(&[
+        "401 Unauthorized",
+        "authorization failed",
+        "no basic auth credentials",
+        "access denied",
+    ]) {
+        return Some(format!(
+            "`docker login {registry}` stores credentials that are used here, too; they may lack the right to push"
+        ));
+    }
+    if says(&["connection refused", "no such host"]) {
+        return Some(format!(
+            "The daemon cannot reach the registry `{registry}`: check its name and port; the daemon's own network counts, not this machine's"
+        ));
+    }
+    says(&["server gave HTTP response to HTTPS client"]).then(|| {
+        format!("The registry `{registry}` speaks plain HTTP: `--output type=registry,registry.insecure=true`, or the daemon's configuration, allows it")
+    })
+}
+
+/// `secret ID: not found`, where a step requires it.
+fn missing_secret(message: &str) -> Option<String> {
+    let (_, named) = message.strip_suffix(": not found")?.rsplit_once("secret ")?;
     Some(format!(
         "The build needs a secret `{named}` that was not given: `--secret id={named},src=FILE`, or `--secret id={named},env=VARIABLE`"
     ))
@@ -185,7 +242,7 @@ mod tests {
     #[test]
     fn a_missing_secret_is_named_with_its_flag() {
         let failed = |message: &str| {
-            missing_secret(&SolveError::Failed(DaemonError {
+            way_out(&SolveError::Failed(DaemonError {
                 code: Code::Unknown,
                 message: message.into(),
                 details: Vec::new(),
@@ -197,6 +254,52 @@ mod tests {
         );
         assert_eq!(failed("docker.io/library/secret: not found"), None);
         assert_eq!(failed("secret tok: permission denied"), None);
+    }
+
+    #[test]
+    fn mistakes_that_the_daemon_finds_have_a_way_out() {
+        let failed = |message: &str| {
+            way_out(&SolveError::Failed(DaemonError {
+                code: Code::Unknown,
+                message: message.into(),
+                details: Vec::new(),
+            }))
+        };
+        assert_eq!(
+            failed("exporter \"locl\" could not be found").unwrap(),
+            "Did you mean `type=local`? Types of `--output`: cacheonly, docker, image, local, oci, registry, tar"
+        );
+        assert!(
+            failed("target stage \"x\" could not be found")
+                .unwrap()
+                .contains("FROM IMAGE AS NAME")
+        );
+        let push = |cause: &str| {
+            failed(&format!(
+                "failed to push localhost:1/x: failed to do request: {cause}"
+            ))
+        };
+        assert!(
+            push("dial tcp 127.0.0.1:1: connect: connection refused")
+                .unwrap()
+                .contains("`localhost:1`")
+        );
+        assert!(
+            push("unexpected status: 401 Unauthorized")
+                .unwrap()
+                .contains("`docker login localhost:1`")
+        );
+        assert!(
+            push("http: server gave HTTP response to HTTPS client")
+                .unwrap()
+                .contains("registry.insecure")
+        );
+        assert_eq!(push("no space left on device"), None);
+        assert!(
+            failed("failed to push user/x: no such host")
+                .unwrap()
+                .contains("`docker.io`")
+        );
     }
 
     #[test]
