@@ -67,7 +67,8 @@ fn stopped_is_stopped() {
     assert!(daemons(&context).is_empty());
     let status = ["ls", "--format", "{{.Name}} {{.Status}}"];
     let listed = context.bkhost(status).run().succeeds().stdout();
-    assert!(!listed.contains("running"), "{listed}");
+    // Another daemon may well run: that of the machine's own builder `local`.
+    assert!(listed.contains("\nb0 stopped\n"), "{listed}");
     assert!(
         context.path().join("state").exists(),
         "stopping removed the state"
