@@ -415,12 +415,12 @@ mod tests {
             program: &program,
             folder: dir.path(),
         };
-        let limit = Duration::from_secs(2);
+        let limit = Duration::from_secs(5);
         let told = facts_within(limit, &git, None, &BTreeMap::new(), ALL).await;
         assert_eq!(
             told.warning.as_deref(),
             Some(
-                "current commit information was not captured by the build: git did not end within 2s and was stopped"
+                "current commit information was not captured by the build: git did not end within 5s and was stopped"
             )
         );
         assert!(told.attributes.is_empty());

@@ -150,3 +150,24 @@ async fn the_example_speaks_its_own_protocol_first() {
     pipe.read_to_string(&mut rest).await.unwrap();
     assert_eq!(rest, "rest");
 }
+
+/// A catalog whose drivers are those in the program's own file.
+async fn embedded() -> (Catalog, Box<dyn Node>) {
+    let catalog = Catalog::new(HostEnvironment::default());
+    let config = config("unix:///nowhere/s.sock".to_owned());
+    let node = catalog.open("remote", config).await.unwrap();
+    (catalog, node)
+}
+
+#[tokio::test]
+async fn embedded_drivers_serve_several_catalogs_at_once_and_after_each_other() {
+    for _ in 0..3 {
+        let (first, node) = embedded().await;
+        let (_second, other) = embedded().await;
+        assert_eq!(node.status().await.unwrap().state, State::Inactive);
+        drop((node, first));
+        // It still has the right to be executed.
+        assert_eq!(other.status().await.unwrap().state, State::Inactive);
+        assert_eq!(other.instances().await.unwrap().len(), 1);
+    }
+}

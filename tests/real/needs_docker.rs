@@ -3,11 +3,11 @@
 mod needs_buildx;
 mod needs_registry;
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use bkhost_test_support::context::TestContext;
 use bkhost_test_support::docker::{BUILDKIT_IMAGE, DockerEngine, Release};
-use bkhost_test_support::{processes, provided};
+use bkhost_test_support::{control_groups, processes, provided};
 
 use crate::harness::context;
 
@@ -72,10 +72,15 @@ fn an_engine_keeps_builders_over_a_restart_and_ends_with_everything_that_runs_in
         assert_eq!(engine.container("kept").as_deref(), Some("running"));
         docker(&context, ["exec", "kept", "test", "-e", "/var/lib/buildkit/mark"]);
         let folder = engine.socket().parent().unwrap().to_owned();
+        let groups = control_groups::of(id.trim());
+        assert!(!groups.is_empty(), "no control group of {id}");
         drop(engine);
         assert!(!folder.exists(), "left by {release:?}");
         assert_eq!(processes::of(&folder), [], "left by {release:?}");
-        let group = Path::new("/sys/fs/cgroup/memory/docker").join(id.trim());
-        assert!(!group.exists(), "left by {release:?}");
+        assert_eq!(
+            control_groups::of(id.trim()),
+            Vec::<PathBuf>::new(),
+            "left by {release:?}"
+        );
     }
 }

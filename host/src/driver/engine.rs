@@ -23,10 +23,12 @@ pub(crate) enum Code {
 }
 
 /// Bytes on pages of their own, so that code among them can be made executable where it is.
-#[repr(C)]
-#[cfg_attr(not(target_arch = "aarch64"), repr(align(4096)))]
-#[cfg_attr(target_arch = "aarch64", repr(align(65536)))]
+#[repr(C, align(4096))]
 pub(crate) struct Embedded<B: ?Sized = [u8]>(pub B);
+
+/// Whether embedded code is executed where it is. Elsewhere than here, processors have to be told of new code, which the
+/// engine does for the memory that it makes itself.
+const IN_PLACE: bool = cfg!(target_arch = "x86_64");
 
 /// Where embedded code is in use: addresses of its bytes.
 static IN_USE: Mutex<Vec<Range<usize>>> = Mutex::new(Vec::new());
@@ -39,6 +41,9 @@ impl Embedded {
     /// Takes the bytes for one component, unless another has them: it changes the rights of their pages, and traps are
     /// found by address. They are free again when the component's memory is given back.
     fn take(&'static self) -> bool {
+        if !IN_PLACE {
+            return false;
+        }
         let start = self.0.as_ptr().addr();
         let mut in_use = in_use();
         let free = in_use.iter().all(|bytes| bytes.start != start);
@@ -63,7 +68,9 @@ impl Runtime {
     /// A new engine; costs a few microseconds and a thread.
     pub fn new(idle_limit: Duration) -> wasmtime::Result<Self> {
         let mut config = engine_config()?;
-        config.with_custom_code_memory(Some(Arc::new(WhereItIs)));
+        if IN_PLACE {
+            config.with_custom_code_memory(Some(Arc::new(WhereItIs)));
+        }
         let engine = Engine::new(&config)?;
         start_ticker(&engine).map_err(wasmtime::Error::new)?;
         let linker = linker(&engine)?;

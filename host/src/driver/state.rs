@@ -232,6 +232,11 @@ impl StoreData {
         }
     }
 
+    /// Serves another operation: what the guest does from now on counts as that one's.
+    pub fn serve(&mut self, call: &Arc<Call>) {
+        self.call = Arc::clone(call);
+    }
+
     /// The operation this store serves.
     pub fn call(&self) -> &Arc<Call> {
         &self.call

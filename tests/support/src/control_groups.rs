@@ -15,7 +15,19 @@ pub fn remove(containers: &[String]) {
         {
             remove_tree(&hierarchy.join(parent).join(id));
         }
+        // Those of another engine's containers keep them.
+        for parent in PARENTS.iter().rev() {
+            let _ = std::fs::remove_dir(hierarchy.join(parent));
+        }
     }
+}
+
+/// The groups of a container that are there.
+pub fn of(container: &str) -> Vec<PathBuf> {
+    let places = hierarchies()
+        .into_iter()
+        .flat_map(|hierarchy| PARENTS.map(|parent| hierarchy.join(parent).join(container)));
+    places.filter(|group| group.exists()).collect()
 }
 
 /// One hierarchy with version 2, one for each controller with version 1.

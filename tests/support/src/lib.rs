@@ -3,7 +3,7 @@
 pub mod call;
 pub mod certificates;
 pub mod context;
-mod control_groups;
+pub mod control_groups;
 pub mod daemon;
 pub mod docker;
 pub mod namespace;

@@ -60,6 +60,9 @@ pub const OLD_DOCKER: Packaged = Packaged {
     version: Some(("dockerd", "Docker version 20.10.")),
 };
 
+const WHERE_IT_IS: &str =
+    "Debian 12 on amd64 has it: test there, or leave these tests out with `--without docker`";
+
 /// All of them.
 pub const ALL: [&Packaged; 2] = [&DOCKER_INIT, &OLD_DOCKER];
 
@@ -84,7 +87,8 @@ impl Packaged {
         inputs::remove(&fresh)?;
         packages::unpack(self.packages, &fresh.join("root"), &fresh.join("packages"))?;
         for (from, to) in self.files {
-            take(&fresh.join("root").join(from), &folder.join(to))?;
+            take(&fresh.join("root").join(from), &folder.join(to))
+                .map_err(|failure| failure.hint(WHERE_IT_IS))?;
         }
         inputs::remove(&fresh)?;
         for (from, to) in self.ours {
@@ -122,10 +126,7 @@ impl Packaged {
         if said.starts_with(wanted) {
             return Ok(());
         }
-        Err(
-            Failure::new(format!("`{wanted}…` is needed here, and Debian has: {said}"))
-                .hint("Debian 12 has it: test there, or leave these tests out with `--without docker`"),
-        )
+        Err(Failure::new(format!("`{wanted}…` is needed here, and Debian has: {said}")).hint(WHERE_IT_IS))
     }
 }
 

@@ -166,7 +166,7 @@ async fn remove_builder(
     let removed = if args.keep_daemon {
         Ok(())
     } else {
-        remove_in_time(context, args, &builder, display).await
+        remove_daemons(context, &builder, args.removal(builder.origin), display).await
     };
     let interrupted = removed.is_err() && context.cancel.is_cancelled();
     if !builder.is_stored() || interrupted {
@@ -177,21 +177,6 @@ async fn remove_builder(
         error,
         left: Some(left_behind(context, &builder)),
     })
-}
-
-async fn remove_in_time(
-    context: &Context<'_>,
-    args: &Args,
-    builder: &Builder,
-    display: &Display,
-) -> Result<()> {
-    let work = remove_daemons(context, builder, args.removal(builder.origin), display);
-    match args.timeout.timeout.0 {
-        Some(limit) => tokio::time::timeout(limit, work)
-            .await
-            .unwrap_or_else(|_| Err(CommandError::user(format!("No answer within {limit:.0?}")))),
-        None => work.await,
-    }
 }
 
 /// What a removal that failed may have left, in words: the nodes, for which the user has to look.
@@ -270,10 +255,12 @@ async fn show_plan(context: &Context<'_>, args: &Args, builder: Builder) {
     let removal = args.removal(builder.origin);
     if let (Some(error), false) = (&report.error, removal.keep_daemon) {
         let left = left_behind(context, builder);
-        context.ui.say(format!(
-            "Would only forget builder {name}, and fail: {}; {left}",
-            error.message
-        ));
+        let would = if builder.is_stored() {
+            format!("Would only forget builder {name}, and fail")
+        } else {
+            format!("Would fail to remove builder {name}")
+        };
+        context.ui.say(format!("{would}: {}; {left}", error.message));
         return;
     }
     if builder.is_stored() {

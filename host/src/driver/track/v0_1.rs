@@ -149,7 +149,9 @@ impl V0_1 {
         Ok(open)
     }
 
+    /// Opens the node of `call`, which the guest serves from now on.
     async fn open_in(&self, mut guest: Guest, call: &Arc<Call>) -> Answer<OpenGuest> {
+        guest.store.data_mut().serve(call);
         let view = NodeView::new(Arc::clone(&call.config), Arc::clone(&call.environment));
         let view = guest.store.data_mut().table().push(view)?;
         let node = guest.exports.bkhost_driver_node();
@@ -158,33 +160,37 @@ impl V0_1 {
         Ok(OpenGuest { guest, handle })
     }
 
-    /// Opens the node of `call` for the first time, in a guest that also describes the driver if none has yet.
-    async fn open_first(&self, call: &Arc<Call>) -> Answer<(Arc<DriverInfo>, OpenGuest)> {
-        call.function.set("describe");
-        let mut guest = self.instantiate(call).await?;
-        let info = self.info.get_or_try_init(|| self.describe_in(&mut guest)).await?;
-        let info = Arc::clone(info);
-        call.function.set("open");
-        Ok((info, self.open_in(guest, call).await?))
-    }
-
-    async fn describe(&self, environment: &Arc<HostEnvironment>) -> DriverResult<Arc<DriverInfo>> {
+    /// Describes the driver: without a node, so that nothing can be reached. The guest is fresh enough for an opening.
+    async fn describe(&self, environment: &Arc<HostEnvironment>) -> DriverResult<(Arc<DriverInfo>, Guest)> {
         let config = Arc::new(NodeConfig::default());
         let state = Arc::new(NodeStore::new(None, None));
         let call = self.call(environment, Purpose::looking("describe", config, state));
         operation::run(&call, async {
             let mut guest = self.instantiate(&call).await?;
-            self.describe_in(&mut guest).await
+            let node = guest.exports.bkhost_driver_node();
+            let info = node.call_describe(&mut guest.store).await?;
+            let mut info = convert::info(&self.manifest, info);
+            info.optional.retain(|name| self.exports_optional(name));
+            Ok((Arc::new(info), guest))
         })
         .await
     }
 
-    async fn describe_in(&self, guest: &mut Guest) -> Answer<Arc<DriverInfo>> {
-        let node = guest.exports.bkhost_driver_node();
-        let info = node.call_describe(&mut guest.store).await?;
-        let mut info = convert::info(&self.manifest, info);
-        info.optional.retain(|name| self.exports_optional(name));
-        Ok(Arc::new(info))
+    /// What the driver says of itself, and the guest that has just said it, if one had to be asked.
+    async fn described(
+        &self,
+        environment: &Arc<HostEnvironment>,
+    ) -> DriverResult<(Arc<DriverInfo>, Option<Guest>)> {
+        let mut asked = None;
+        let info = self
+            .info
+            .get_or_try_init(|| async {
+                let (info, guest) = self.describe(environment).await?;
+                asked = Some(guest);
+                Ok(info)
+            })
+            .await?;
+        Ok((Arc::clone(info), asked))
     }
 
     /// Whether the component really has an optional interface that its description names.
@@ -206,8 +212,7 @@ impl V0_1 {
 #[async_trait]
 impl Track for V0_1 {
     async fn info(&self, environment: &Arc<HostEnvironment>) -> DriverResult<Arc<DriverInfo>> {
-        let info = self.info.get_or_try_init(|| self.describe(environment)).await?;
-        Ok(Arc::clone(info))
+        Ok(self.described(environment).await?.0)
     }
 
     async fn open(

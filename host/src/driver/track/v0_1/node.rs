@@ -52,12 +52,20 @@ impl V0_1Node {
         environment: Arc<HostEnvironment>,
         config: NodeConfig,
     ) -> DriverResult<Self> {
-        let since = Instant::now();
         let state = Arc::new(NodeStore::new(config.state_file.as_deref(), config.state_owner));
         let config = Arc::new(config);
+        let (info, described) = driver.described(&environment).await?;
+        let since = Instant::now();
         let purpose = Purpose::looking("open", Arc::clone(&config), Arc::clone(&state));
         let call = driver.call(&environment, purpose);
-        let (info, guest) = operation::run(&call, driver.open_first(&call)).await?;
+        let guest = operation::run(&call, async {
+            let guest = match described {
+                Some(guest) => guest,
+                None => driver.instantiate(&call).await?,
+            };
+            driver.open_in(guest, &call).await
+        })
+        .await?;
         Ok(Self {
             driver,
             info,
@@ -108,6 +116,8 @@ impl V0_1Node {
         request: DialRequest,
         work: impl FnOnce(OpenGuest, Arc<Shown>) -> Work<T> + Send + 'static,
     ) -> DriverResult<T> {
+        // It shows the node as it was before.
+        drop(self.opening().take());
         let call = self.acting_call(function, request);
         let shown = Shown::new(call.sink.clone(), step.to_owned());
         let outcome = operation::run(&call, async {
