@@ -27,6 +27,8 @@ bkhost_driver::export!(Remote);
 const INSTANCE: &str = "default";
 /// How long one attempt may take, with TLS and greeting: longer than a lost packet and its first repetitions.
 const ATTEMPT: Duration = Duration::from_secs(5);
+/// How long a daemon may take to be gone after its connections are.
+const SETTLING: Duration = Duration::from_secs(1);
 
 /// An opened node.
 struct Remote {
@@ -142,7 +144,11 @@ impl Driver for Remote {
     }
 
     fn explain(&self, loss: &Loss) -> Result<Finding> {
-        let again = self.look(loss.step.time_left_or(ATTEMPT));
+        // A daemon that is being killed still accepts for a moment, and what it accepted is reset.
+        let retry = Retry::new(&loss.step)
+            .within(SETTLING)
+            .when(|error| error.kind() == ErrorKind::Unavailable);
+        let again = retry.run(|_| self.look(loss.step.time_left_or(ATTEMPT)));
         Ok(diagnosis::finding(self.target.url(), loss, again))
     }
 }

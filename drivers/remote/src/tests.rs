@@ -236,6 +236,13 @@ fn a_loss_is_judged_by_another_attempt() {
         (accepting(), "tunnel-cut"),
         (Listener::new().refuse(), "exited"),
         (Listener::new().silent(), "node-silent"),
+        // It is on its way out.
+        (
+            Listener::new()
+                .fail(Error::new(ErrorKind::Unavailable, "connection reset"))
+                .refuse(),
+            "exited",
+        ),
         (
             Listener::new().fail(Error::new(ErrorKind::Certificate, "x")),
             "unknown",
