@@ -1,9 +1,12 @@
 //! Ctrl-C.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bkhost_test_support::call::Running;
+use bkhost_test_support::daemon::Daemon;
 use bkhost_test_support::source::with_base;
-use bkhost_test_support::terminal::INTERRUPT;
+use bkhost_test_support::terminal::{INTERRUPT, Terminal};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::{Remote, build, context, eventually, unique};
@@ -30,13 +33,28 @@ fn runs(mark: &str) -> bool {
         })
 }
 
-#[test]
-fn the_first_one_cancels_the_build_on_the_daemon_and_gives_the_terminal_back() {
-    let remote = Remote::new();
+/// A build whose step runs until it is ended, and the mark of that step.
+fn begun(remote: &Remote) -> (Running, String) {
+    let mark = unique();
+    let folder = with_base(&remote.context, "source", &steps(&mark));
+    let mut running = remote.build(&folder).start();
+    running.until_said(&format!("begun-{mark}\n"));
+    (running, mark)
+}
+
+/// The same on a terminal.
+fn begun_on_terminal(remote: &Remote) -> (Terminal, String) {
     let mark = unique();
     let folder = with_base(&remote.context, "source", &steps(&mark));
     let mut terminal = remote.build(&folder).on_terminal(30, 100);
     terminal.until_shown(&format!("# begun-{mark}"));
+    (terminal, mark)
+}
+
+#[test]
+fn the_first_one_cancels_the_build_on_the_daemon_and_gives_the_terminal_back() {
+    let remote = Remote::new();
+    let (mut terminal, mark) = begun_on_terminal(&remote);
     eventually("the step runs", Duration::from_secs(10), || runs(&mark));
     let typed = Instant::now();
     terminal.types(INTERRUPT);
@@ -52,10 +70,7 @@ fn the_first_one_cancels_the_build_on_the_daemon_and_gives_the_terminal_back() {
 fn a_signal_to_a_build_without_a_terminal_does_the_same() {
     for signal in [Signal::INT, Signal::TERM] {
         let remote = Remote::new();
-        let mark = unique();
-        let folder = with_base(&remote.context, "source", &steps(&mark));
-        let mut running = remote.build(&folder).start();
-        running.until_said(&format!("begun-{mark}\n"));
+        let (running, mark) = begun(&remote);
         let sent = Instant::now();
         running.signal(signal);
         running.wait().fails(130).says("CANCELED");
@@ -66,13 +81,9 @@ fn a_signal_to_a_build_without_a_terminal_does_the_same() {
 
 #[test]
 fn the_second_one_ends_at_once_even_when_the_daemon_does_not_answer() {
-    let daemon = std::sync::Arc::new(bkhost_test_support::daemon::Daemon::start());
-    let remote = Remote::at(daemon.clone());
-    let mark = unique();
-    let folder = with_base(&remote.context, "source", &steps(&mark));
-    let mut running = remote.build(&folder).start();
-    running.until_said(&format!("begun-{mark}\n"));
-    daemon.freeze(true);
+    let remote = Remote::at(Arc::new(Daemon::start()));
+    let (running, _) = begun(&remote);
+    remote.daemon.freeze(true);
     running.signal(Signal::INT);
     std::thread::sleep(Duration::from_millis(200));
     let sent = Instant::now();
@@ -83,19 +94,15 @@ fn the_second_one_ends_at_once_even_when_the_daemon_does_not_answer() {
         "{:?}",
         sent.elapsed()
     );
-    daemon.freeze(false);
+    remote.daemon.freeze(false);
 }
 
 #[test]
 fn the_second_one_that_is_typed_gives_the_terminal_back_at_once() {
-    let daemon = std::sync::Arc::new(bkhost_test_support::daemon::Daemon::start());
-    let remote = Remote::at(daemon.clone());
-    let mark = unique();
-    let folder = with_base(&remote.context, "source", &steps(&mark));
-    let mut terminal = remote.build(&folder).on_terminal(30, 100);
-    terminal.until_shown(&format!("# begun-{mark}"));
+    let remote = Remote::at(Arc::new(Daemon::start()));
+    let (mut terminal, _) = begun_on_terminal(&remote);
     assert!(terminal.hides_its_cursor(), "{:?}", terminal.screen());
-    daemon.freeze(true);
+    remote.daemon.freeze(true);
     terminal.types(INTERRUPT);
     std::thread::sleep(Duration::from_millis(200));
     let typed = Instant::now();
@@ -108,25 +115,21 @@ fn the_second_one_that_is_typed_gives_the_terminal_back_at_once() {
     );
     let _ = ended.fails(130);
     terminal.is_sane();
-    daemon.freeze(false);
+    remote.daemon.freeze(false);
 }
 
 #[test]
 fn one_is_enough_when_the_daemon_does_not_answer() {
-    let daemon = std::sync::Arc::new(bkhost_test_support::daemon::Daemon::start());
-    let remote = Remote::at(daemon.clone());
-    let mark = unique();
-    let folder = with_base(&remote.context, "source", &steps(&mark));
-    let mut terminal = remote.build(&folder).on_terminal(30, 100);
-    terminal.until_shown(&format!("# begun-{mark}"));
-    daemon.freeze(true);
+    let remote = Remote::at(Arc::new(Daemon::start()));
+    let (mut terminal, _) = begun_on_terminal(&remote);
+    remote.daemon.freeze(true);
     let typed = Instant::now();
     terminal.types(INTERRUPT);
     let ended = terminal.wait();
     assert!(typed.elapsed() < Duration::from_secs(2), "{:?}", typed.elapsed());
     let _ = ended.fails(130);
     terminal.is_sane();
-    daemon.freeze(false);
+    remote.daemon.freeze(false);
 }
 
 #[test]

@@ -7,9 +7,10 @@ use std::path::PathBuf;
 
 use bkhost_test_support::context::TestContext;
 use bkhost_test_support::docker::{BUILDKIT_IMAGE, DockerEngine, Release};
+use bkhost_test_support::source::bare;
 use bkhost_test_support::{control_groups, processes, provided};
 
-use crate::harness::context;
+use crate::harness::{build, context, unique};
 
 /// An environment whose engine is this one.
 fn context_at(engine: &DockerEngine) -> TestContext {
@@ -82,5 +83,46 @@ fn an_engine_keeps_builders_over_a_restart_and_ends_with_everything_that_runs_in
             Vec::<PathBuf>::new(),
             "left by {release:?}"
         );
+    }
+}
+
+/// The helper program is the real docker, and what it speaks to a BuildKit in a real container.
+#[test]
+fn a_container_is_reached_by_the_docker_command() {
+    for release in [Release::Current, Release::Old] {
+        let engine = DockerEngine::shared(release);
+        let mut context = context_at(&engine);
+        let folder = provided::docker().parent().unwrap().display().to_string();
+        context.set("PATH", format!("{folder}:/usr/sbin:/usr/bin:/sbin:/bin"));
+        let name = format!("reached-{}", unique());
+        let named = format!("--name={name}");
+        docker(
+            &context,
+            ["run", "--detach", "--privileged", &named, BUILDKIT_IMAGE],
+        );
+        let endpoint = format!("docker-container://{name}");
+        let create = ["create", "--driver", "remote", "--name", "b", "--use"];
+        context.bkhost(create).arg(&endpoint).run().succeeds();
+        let source = bare(&context, "source", "FROM scratch\nCOPY Dockerfile /here\n");
+        let out = context.work().join("out");
+        let built = build(&context, &source).arg("--output").arg(&out).run();
+        built.succeeds().says("remote driver");
+        assert!(out.join("here").is_file());
+        build(&context, &source).run().succeeds().says("CACHED");
+        let create = ["create", "--driver", "remote", "--name", "hurried", "--use"];
+        let create = context.bkhost(create).args(["--driver-opt", "timeout=1s"]);
+        create.arg(&endpoint).run().succeeds();
+        // One that is not running may be on its way up; one that is not there is not waited for.
+        docker(&context, ["stop", &name]);
+        let stopped = build(&context, &source).run().fails(1);
+        stopped
+            .says("is not running")
+            .says("the driver option `timeout` (1s)");
+        docker(&context, ["rm", "--volumes", &name]);
+        let missing = build(&context, &source).run().fails(1);
+        missing
+            .says(&format!("`{endpoint}` cannot be reached"))
+            .says("No such container")
+            .says("hint: ");
     }
 }

@@ -239,15 +239,16 @@ mod tests {
         );
     }
 
+    fn failed(message: &str) -> Option<String> {
+        way_out(&SolveError::Failed(DaemonError {
+            code: Code::Unknown,
+            message: message.into(),
+            details: Vec::new(),
+        }))
+    }
+
     #[test]
     fn a_missing_secret_is_named_with_its_flag() {
-        let failed = |message: &str| {
-            way_out(&SolveError::Failed(DaemonError {
-                code: Code::Unknown,
-                message: message.into(),
-                details: Vec::new(),
-            }))
-        };
         assert_eq!(
             failed("failed to compute cache key: secret tok: not found").unwrap(),
             "The build needs a secret `tok` that was not given: `--secret id=tok,src=FILE`, or `--secret id=tok,env=VARIABLE`"
@@ -258,13 +259,6 @@ mod tests {
 
     #[test]
     fn mistakes_that_the_daemon_finds_have_a_way_out() {
-        let failed = |message: &str| {
-            way_out(&SolveError::Failed(DaemonError {
-                code: Code::Unknown,
-                message: message.into(),
-                details: Vec::new(),
-            }))
-        };
         assert_eq!(
             failed("exporter \"locl\" could not be found").unwrap(),
             "Did you mean `type=local`? Types of `--output`: cacheonly, docker, image, local, oci, registry, tar"
