@@ -35,6 +35,7 @@ pub(crate) fn tls_failure(error: &TlsError) -> Failure {
         }
         TlsError::Certificate { .. } | TlsError::Identity { .. } => ErrorKind::Certificate,
         TlsError::Protocol { .. } => ErrorKind::Protocol,
+        TlsError::Unsupported { .. } => ErrorKind::Unsupported,
         TlsError::Closed { .. } => ErrorKind::Unavailable,
         TlsError::Io { source, .. } => io_kind(source),
     };
