@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use async_trait::async_trait;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
@@ -92,13 +93,20 @@ impl ImageName {
     }
 }
 
-/// Pulls an image. `progress` is told the bytes that are there and the bytes there will be, as far as they are known.
+/// Who is told how far a pull is.
+#[async_trait]
+pub trait Progress: Send {
+    /// Bytes that are there and bytes there will be, as far as they are known.
+    async fn report(&mut self, current: u64, total: u64);
+}
+
+/// Pulls an image.
 pub async fn pull(
     engine: &Engine,
     credentials: &dyn RegistryCredentials,
     image: &ImageName,
     platform: Option<&str>,
-    progress: impl AsyncFnMut(u64, u64),
+    progress: &mut dyn Progress,
 ) -> Result<(), EngineError> {
     let credential = credentials.credentials(&image.registry).await;
     let credential = credential.map_err(|text| EngineError::Credentials { text })?;
@@ -135,7 +143,7 @@ struct ErrorDetail {
 async fn follow(
     answer: impl AsyncRead + Unpin,
     url: &str,
-    mut progress: impl AsyncFnMut(u64, u64),
+    progress: &mut dyn Progress,
 ) -> Result<(), EngineError> {
     let mut answer = BufReader::new(answer);
     let mut layers = Layers::default();
@@ -163,7 +171,7 @@ async fn follow(
         }
         if layers.take(&message) {
             let (current, total) = layers.sum();
-            progress(current, total).await;
+            progress.report(current, total).await;
         }
     }
 }
@@ -242,12 +250,16 @@ mod tests {
         );
     }
 
+    #[async_trait]
+    impl Progress for Vec<(u64, u64)> {
+        async fn report(&mut self, current: u64, total: u64) {
+            self.push((current, total));
+        }
+    }
+
     async fn followed(messages: &str) -> (Result<(), EngineError>, Vec<(u64, u64)>) {
         let mut told = Vec::new();
-        let outcome = follow(messages.as_bytes(), "unix:///s", async |current, total| {
-            told.push((current, total));
-        })
-        .await;
+        let outcome = follow(messages.as_bytes(), "unix:///s", &mut told).await;
         (outcome, told)
     }
 
