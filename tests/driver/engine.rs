@@ -126,6 +126,11 @@ async fn what_no_rule_allows_is_refused_before_anything_is_sent() {
             "`POST /containers/create` is not granted: the rule `POST /containers/create` does not allow the body's \
              field `/HostConfig/Privileged`",
         ),
+        (
+            "form",
+            "`POST /containers/create` is not granted: a body of the type `application/x-www-form-urlencoded` may say what \
+             the query may not",
+        ),
     ] {
         let error = engine.status(ask).await.unwrap_err();
         assert_eq!(error.kind, DriverErrorKind::Denied, "{error}");
@@ -249,7 +254,7 @@ async fn a_pull_shows_its_bytes_under_the_step() {
     let (sink, updates) = Sink::channel();
     let watcher = tokio::spawn(collect(updates));
     let request = DialRequest { sink, ..request() };
-    let node = engine.node("b:1").await;
+    let node = engine.node("b:1 linux/amd64").await;
     node.boot(request).await.unwrap();
     drop(node);
     let all = watcher.await.unwrap();

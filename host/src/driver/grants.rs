@@ -27,7 +27,8 @@ pub(crate) struct Denied {
 }
 
 impl Denied {
-    fn new(call: impl Into<String>, rule: impl Into<String>) -> Self {
+    /// A refusal of `call` because of `rule`.
+    pub fn new(call: impl Into<String>, rule: impl Into<String>) -> Self {
         Self {
             call: call.into(),
             rule: rule.into(),

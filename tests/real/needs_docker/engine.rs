@@ -28,7 +28,7 @@ use crate::harness::unique;
 const RELEASES: [Release; 2] = [Release::Current, Release::Old];
 
 /// A node of the guest that asks an engine.
-async fn open(settings: EngineSettings, endpoint: &str, node: &str, ask: &str) -> Box<dyn Node> {
+pub async fn open(settings: EngineSettings, endpoint: &str, node: &str, ask: &str) -> Box<dyn Node> {
     let environment = HostEnvironment {
         engines: Arc::new(Engines::new(settings)),
         ..HostEnvironment::default()

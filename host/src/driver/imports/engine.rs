@@ -19,13 +19,21 @@ use crate::docker::pull::{self, ImageName, Progress};
 use crate::docker::transport::{Answer as EngineAnswer, Engine, Request};
 use crate::driver::bindings::engine::{Framing, Host, Response};
 use crate::driver::bindings::types::{ErrorKind, Pair};
-use crate::driver::grants::Api;
 use crate::driver::grants::rules::{self, Rule};
+use crate::driver::grants::{Api, Denied};
 use crate::driver::limits::{SHOWN_PATH, clean_line};
 use crate::driver::state::{Call, View};
 
 /// The images whose signatures a policy is about.
 const SIGNED: &str = "docker.io/moby/buildkit";
+/// Types of a request's body.
+const BODY_TYPES: [&str; 5] = [
+    "application/json",
+    "application/octet-stream",
+    "application/x-tar",
+    "application/tar",
+    "application/gzip",
+];
 /// What runs behind the connection of a hijacked exec, for messages.
 const EXEC: &str = "docker exec";
 
@@ -47,6 +55,7 @@ impl<'a> Asked<'a> {
             body: &body,
         };
         let rule = call.grants.request(Api::Engine, &asked)?;
+        refuse_forms(&asked, &headers)?;
         let engine = engine(call)?;
         let shown = path.split('?').next().unwrap_or_default();
         let doing = format!("`{method} {}` at {}", clean_line(shown, SHOWN_PATH), engine.url());
@@ -69,6 +78,26 @@ impl<'a> Asked<'a> {
             call.grants.learn(&self.rule, &answer);
         }
     }
+}
+
+/// Engines read the fields of a form like those of the query, and before them; no rule looks there. So bodies are of the
+/// types that are needed, and of no other.
+fn refuse_forms(asked: &rules::Request<'_>, headers: &[Pair]) -> Answer<()> {
+    for header in headers {
+        if !header.key.trim().eq_ignore_ascii_case("content-type") {
+            continue;
+        }
+        let media = header.value.split(';').next().unwrap_or_default();
+        let media = media.trim().to_ascii_lowercase();
+        if !BODY_TYPES.contains(&media.as_str()) {
+            let path = asked.path.split('?').next().unwrap_or_default();
+            let call = clean_line(&format!("{} {path}", asked.method), SHOWN_PATH);
+            let media = clean_line(&media, SHOWN_PATH);
+            let rule = format!("a body of the type `{media}` may say what the query may not");
+            return Err(Denied::new(format!("`{call}`"), rule).into());
+        }
+    }
+    Ok(())
 }
 
 #[async_trait]
@@ -240,4 +269,43 @@ fn unverified(reference: &str) -> Failure {
     Failure::new(ErrorKind::Unsupported, message).with_hint(
         "Unset BUILDX_DEFAULT_POLICY, or allow the image with the driver option `allow-untrusted-image=true`",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::connections::failures::told;
+    use super::*;
+
+    #[test]
+    fn a_body_is_json_or_an_archive_and_no_form() {
+        let asked = rules::Request {
+            method: "POST",
+            path: "/containers/create?name=n",
+            body: b"",
+        };
+        let with = |key: &str, value: &str| {
+            let pair = Pair {
+                key: key.to_owned(),
+                value: value.to_owned(),
+            };
+            refuse_forms(&asked, &[pair])
+        };
+        with("Content-Type", "application/json; charset=utf-8").unwrap();
+        with("content-type", "application/x-tar").unwrap();
+        with("x-meta", "multipart/form-data").unwrap();
+        for media in [
+            "application/x-www-form-urlencoded",
+            "Application/X-WWW-Form-urlencoded;x=y",
+            "multipart/form-data; boundary=b",
+            "",
+        ] {
+            let error = told(with("CONTENT-type", media));
+            assert_eq!(error.kind, ErrorKind::Denied, "{media}");
+            assert!(
+                error
+                    .message
+                    .starts_with("`POST /containers/create` is not granted: ")
+            );
+        }
+    }
 }
