@@ -86,7 +86,7 @@ impl Engine {
     /// Sends a request whose answer is a stream.
     pub async fn open_stream(&self, request: &Request) -> Result<AnswerStream, EngineError> {
         let (received, link) = self.ask(request).await?;
-        if received.status().as_u16() < 400 {
+        if received.status().is_success() {
             return Ok(AnswerStream::new(received.into_body(), link));
         }
         let answer = self.whole(request, received, link, ERROR_LIMIT).await?;
@@ -102,14 +102,18 @@ impl Engine {
         let (request, protocol) = request.upgraded();
         let (received, link) = self.ask(&request).await?;
         if received.status() != StatusCode::SWITCHING_PROTOCOLS {
-            let answer = self.whole(&request, received, link, ERROR_LIMIT).await?;
-            let message = match answer.body.is_empty() {
-                true => String::new(),
-                false => message_of(answer.status, &answer.body),
-            };
+            let status = received.status().as_u16();
+            let mut message = String::new();
+            // Below, the body is what should have been the stream, and may have no end.
+            if status >= 400 {
+                let answer = self.whole(&request, received, link, ERROR_LIMIT).await?;
+                if !answer.body.is_empty() {
+                    message = message_of(status, &answer.body);
+                }
+            }
             return Err(EngineError::NotUpgraded {
                 protocol,
-                status: answer.status,
+                status,
                 message,
             });
         }

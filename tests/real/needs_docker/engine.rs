@@ -242,6 +242,23 @@ async fn tls_is_spoken_as_the_environment_says_and_its_failures_are_told_apart()
         .await
         .unwrap();
 
+    // A context has files of its own.
+    let context = context_at(&engine);
+    let file = |name: &str| certificates.file(name).display().to_string();
+    for (name, more) in [
+        ("secured", format!("ca={}", file("ca.pem"))),
+        ("trusting", "skip-tls-verify=true".to_owned()),
+    ] {
+        let (cert, key) = (file("client.pem"), file("client-key.pem"));
+        let made = format!("host={address},cert={cert},key={key},{more}");
+        docker(&context, ["context", "create", name, "--docker", &made]);
+        let mut settings = EngineSettings::default();
+        settings.docker.folder = context.home().join(".docker");
+        said(settings.clone(), name, "GET /info").await.unwrap();
+        settings.docker.context = Some(name.to_owned());
+        assert_eq!(said(settings, "", "url").await.unwrap(), address);
+    }
+
     let wrong = certificates_folder(&certificates, &other, true);
     let error = said(tls_settings(&address, wrong.path(), true), "", "version")
         .await

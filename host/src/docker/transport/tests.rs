@@ -202,6 +202,34 @@ async fn a_refused_upgrade_says_what_was_received() {
 }
 
 #[tokio::test]
+async fn a_stream_without_an_upgrade_is_not_waited_for() {
+    let endless = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n";
+    let silent = "";
+    let fake = fake(vec![vec![PONG, endless, silent]]);
+    let start = Request::new("POST", "/exec/1/start");
+    let error = fake.engine.hijack(&start).await.unwrap_err();
+    assert_eq!(error.to_string(), "unable to upgrade to tcp, received 200");
+    let moved = "HTTP/1.1 301 Moved Permanently\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n";
+    let fake = self::fake(vec![vec![PONG, moved]]);
+    let error = fake.engine.open_stream(&start).await.map(drop).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "Error response from daemon: it answered with status 301"
+    );
+}
+
+#[tokio::test]
+async fn a_version_that_the_user_fixed_is_not_asked_for() {
+    let mut fake = fake(vec![vec!["HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]]);
+    fake.engine.version = OnceCell::new_with(Some(ApiVersion::pinned("v1.43").unwrap()));
+    fake.engine.send(&Request::new("GET", "/info")).await.unwrap();
+    assert_eq!(
+        first_lines(&fake.asked.await.unwrap()),
+        ["GET /v1.43/info HTTP/1.1"]
+    );
+}
+
+#[tokio::test]
 async fn a_request_cannot_pretend_to_be_two() {
     let fake = fake(Vec::new());
     for request in [
