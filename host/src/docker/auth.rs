@@ -6,6 +6,11 @@ use serde_json::{Map, Value};
 
 use crate::buildkit::spec::Credential;
 
+/// Docker Hub, and how the docker client calls it here: engines with the containerd image store use credentials only for
+/// the host that is named.
+const HUB: &str = "docker.io";
+const HUB_ADDRESS: &str = "https://index.docker.io/v1/";
+
 /// The value of `X-Registry-Auth`: JSON in URL-safe base64; an empty object when there are no credentials.
 pub fn header(credential: &Credential, host: &str) -> String {
     let mut fields = Map::new();
@@ -23,7 +28,8 @@ pub fn header(credential: &Credential, host: &str) -> String {
         }
     }
     if !fields.is_empty() {
-        fields.insert("serveraddress".to_owned(), Value::from(host));
+        let address = if host == HUB { HUB_ADDRESS } else { host };
+        fields.insert("serveraddress".to_owned(), Value::from(address));
     }
     URL_SAFE.encode(Value::Object(fields).to_string())
 }
@@ -33,7 +39,11 @@ mod tests {
     use super::*;
 
     fn decoded(credential: &Credential) -> String {
-        String::from_utf8(URL_SAFE.decode(header(credential, "r:5000")).unwrap()).unwrap()
+        decoded_for(credential, "r:5000")
+    }
+
+    fn decoded_for(credential: &Credential, host: &str) -> String {
+        String::from_utf8(URL_SAFE.decode(header(credential, host)).unwrap()).unwrap()
     }
 
     #[test]
@@ -48,6 +58,9 @@ mod tests {
         assert_eq!(
             decoded(&password),
             r#"{"username":"u","password":"p","serveraddress":"r:5000"}"#
+        );
+        assert!(
+            decoded_for(&password, "docker.io").contains(r#""serveraddress":"https://index.docker.io/v1/""#)
         );
         let token = Credential {
             secret: "t".to_owned(),
