@@ -49,13 +49,18 @@ const BOUNDARIES: &[Boundary] = &[
     },
 ];
 
-/// The rooms of a build in their order: a later one knows nothing of an earlier one. `acquire` stands between `driver`
-/// and `buildkit`, and uses both.
+/// The rooms of a build in their order: a later one knows nothing of an earlier one. `docker` stands between the docker
+/// client's files in `store` and `driver`; `acquire` stands between `driver` and `buildkit`, and uses both.
 const CHAIN: &[&str] = &[
-    "cli", "store", "driver", "acquire", "connect", "plan", "buildkit", "progress", "output",
+    "cli", "store", "docker", "driver", "acquire", "connect", "plan", "buildkit", "progress", "output",
 ];
 /// What a room may use of an earlier one all the same, because it is built on it.
-const FOUNDATIONS: &[(&str, &str)] = &[("acquire", "driver"), ("buildkit", "connect")];
+const FOUNDATIONS: &[(&str, &str)] = &[
+    ("docker", "store"),
+    ("driver", "docker"),
+    ("acquire", "driver"),
+    ("buildkit", "connect"),
+];
 
 /// Every source file: path below `src`, text.
 fn sources() -> Vec<(String, String)> {

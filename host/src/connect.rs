@@ -9,4 +9,5 @@ pub mod liveness;
 pub mod peer;
 pub mod helper_program;
 pub mod pipe;
+pub mod tcp;
 pub mod tls;

@@ -7,10 +7,11 @@
 //!   cli          cli        store           driver        driver      connect     plan          buildkit       progress   output
 //! ```
 //!
-//! Nothing later in this chain knows anything earlier in it.
+//! `docker` speaks the Docker Engine API for the drivers that need it. Nothing later in this chain knows anything earlier in it.
 
 pub mod cli;
 pub mod store;
+pub mod docker;
 pub mod driver;
 pub mod acquire;
 pub mod connect;

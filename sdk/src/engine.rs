@@ -79,7 +79,8 @@ impl Request {
         Ok(ByteStream::new(stream))
     }
 
-    /// Sends it; it turns into a two-way stream, which the host unframes.
+    /// Sends it; it turns into a two-way stream, which the host unframes. What it turns into is its header field `upgrade`
+    /// (`h2c` for `/grpc`), `tcp` without one.
     pub fn hijack(&self, framing: Framing, timeout: Duration) -> Result<Connection> {
         let headers = records(&self.headers);
         let timeout = nanoseconds(timeout);
@@ -99,7 +100,8 @@ pub struct Response {
     pub body: Vec<u8>,
 }
 
-/// Connects to the engine's own socket for HTTP/2 with prior knowledge.
+/// Connects to the engine's own socket for HTTP/2 with prior knowledge. The connection can only be returned from `dial`:
+/// reading and writing are denied. An engine that is too old for it is of kind `unsupported`.
 pub fn open_http2(timeout: Duration) -> Result<Connection> {
     Ok(Connection::new(raw::open_http2(nanoseconds(timeout))?))
 }

@@ -17,11 +17,16 @@ pub fn catalog(name: &str) -> Catalog {
 
 /// The same with the code of fixture `file`, whose manifest has another name.
 pub fn catalog_of(name: &str, file: &str) -> Catalog {
+    catalog_with(name, file, HostEnvironment::default())
+}
+
+/// The same on this machine.
+pub fn catalog_with(name: &str, file: &str, environment: HostEnvironment) -> Catalog {
     let path = bkhost_test_support::provided::compiled_fixture(file);
     let code = std::fs::read(&path).unwrap();
     let manifest = std::fs::read_to_string(path.with_extension("manifest.toml")).unwrap();
     let origin = Origin::File(format!("{file}.wasm").into());
-    Catalog::new(HostEnvironment::default()).with_compiled(name, code, manifest, origin)
+    Catalog::new(environment).with_compiled(name, code, manifest, origin)
 }
 
 /// The configuration of a node that breaks this rule.

@@ -13,6 +13,7 @@ mod bounds;
 mod built_in;
 mod connections;
 mod contract;
+mod engine;
 mod fit;
 mod fixture;
 mod operations;

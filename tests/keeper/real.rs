@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bkhost::connect::pipe::Pipe;
-use bkhost::connect::tls::{self, OptionFile, TlsError, TlsFiles};
+use bkhost::connect::tls::{self, OptionFile, TlsError, TlsFiles, Trust};
 use bkhost::keeper::daemon::Daemon;
 use bkhost::keeper::launch::Launch;
 use bkhost::keeper::paths::Surroundings;
@@ -134,7 +134,7 @@ impl Certificates {
     fn files(&self, identity: bool) -> TlsFiles {
         let file = |option: &str, name: &str| OptionFile::new(option, self.path(name));
         TlsFiles {
-            authority: file("cacert", "ca.pem"),
+            trust: Trust::File(file("cacert", "ca.pem")),
             identity: identity.then(|| (file("cert", "client.pem"), file("key", "client.key"))),
         }
     }

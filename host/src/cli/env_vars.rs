@@ -40,6 +40,8 @@ variables! {
     BUILDX_BUILDER,
     /// Folder of the builder store; default `buildx` in the docker client's folder.
     BUILDX_CONFIG,
+    /// A boolean: the signature of BuildKit's image must be verified before it is run. This program cannot, and says so.
+    BUILDX_DEFAULT_POLICY,
     /// A boolean: a changed work tree marks the revision with `-dirty`.
     BUILDX_GIT_CHECK_DIRTY,
     /// A boolean, `true` by default: revision and address of the context's repository go into the provenance.
@@ -58,6 +60,8 @@ variables! {
     BUILDX_NO_DEFAULT_OCI_ARTIFACT,
     /// Same as `--debug` when it has any value.
     DEBUG,
+    /// The version of the Docker Engine API to speak; it is agreed on with the engine otherwise.
+    DOCKER_API_VERSION,
     /// Registry credentials as JSON; come before those of `config.json`.
     DOCKER_AUTH_CONFIG,
     /// Folder of the TLS files of the context `default`.

@@ -1,13 +1,16 @@
 //! What drivers and the keeper come to know of this machine, gathered once from the environment.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::UnixStream;
 
 use super::env_vars::{self, Environment};
+use super::settings;
 use crate::buildkit::client::Client;
 use crate::connect::pipe::Pipe;
+use crate::docker::Engines;
 use crate::driver::environment::HostEnvironment;
 use crate::keeper::ActiveBuilds;
 use crate::keeper::paths::Variables;
@@ -39,7 +42,7 @@ pub fn of(environment: &Environment) -> HostEnvironment {
         path: environment.get(env_vars::PATH).unwrap_or_default().into(),
         user_id,
         kubeconfig: environment.get(env_vars::KUBECONFIG).map(str::to_owned),
-        docker_context: environment.get(env_vars::DOCKER_CONTEXT).map(str::to_owned),
+        engines: Arc::new(Engines::new(settings::engines(environment))),
         wsl: environment.get(env_vars::WSL_DISTRO_NAME).map(str::to_owned),
         wsl_lib: std::path::Path::new("/usr/lib/wsl").is_dir(),
         home: variables.home,

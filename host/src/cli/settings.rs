@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::builders::{self, Builder};
 use super::env_vars::{self, Environment};
 use super::values;
+use crate::docker::EngineSettings;
 use crate::driver::node::{Cancel, DialRequest, Drivers};
 use crate::error::{CommandError, Result};
 use crate::progress::event::Sink;
@@ -242,6 +243,18 @@ fn docker_environment(environment: &Environment) -> DockerEnvironment {
         cert_path: environment.get(env_vars::DOCKER_CERT_PATH).map(PathBuf::from),
         auth_config: get(env_vars::DOCKER_AUTH_CONFIG),
         path: get(env_vars::PATH).unwrap_or_default(),
+    }
+}
+
+/// How Docker Engines are found and spoken to. Nothing is read yet.
+pub fn engines(environment: &Environment) -> EngineSettings {
+    let policy = environment.get(env_vars::BUILDX_DEFAULT_POLICY);
+    EngineSettings {
+        docker: docker_environment(environment),
+        scoped: Layout::new(store_root(environment), None).scoped_configs(),
+        api_version: environment.get(env_vars::DOCKER_API_VERSION).map(str::to_owned),
+        needs_policy: policy.is_some_and(|text| values::boolean(text).unwrap_or(true)),
+        executable: std::env::current_exe().unwrap_or_default(),
     }
 }
 

@@ -72,7 +72,8 @@ fn stderr_words(stderr: &str) -> String {
     }
 }
 
-/// What is known of a helper program that has ended; shared with its connection.
+/// What is known of the program behind a connection: a helper that has ended, or one that a Docker Engine runs. Shared
+/// with the connection.
 #[derive(Clone, Debug)]
 pub struct LastWords {
     program: &'static str,
@@ -86,7 +87,8 @@ struct Words {
 }
 
 impl LastWords {
-    fn of(program: &'static str) -> Self {
+    /// Nothing yet of this program.
+    pub(crate) fn of(program: &'static str) -> Self {
         Self {
             program,
             words: Arc::default(),
@@ -116,7 +118,8 @@ impl LastWords {
         self.exit_status()
     }
 
-    fn add(&self, data: &[u8]) {
+    /// Adds what it wrote to stderr.
+    pub(crate) fn add(&self, data: &[u8]) {
         self.words.send_modify(|words| {
             words.stderr.extend_from_slice(data);
             let surplus = words.stderr.len().saturating_sub(STDERR_TAIL);

@@ -20,7 +20,7 @@ use tokio_rustls::client::TlsStream;
 
 pub use self::error::{TlsError, cause};
 use self::error::{explain, tls_cause};
-pub use self::files::{OptionFile, TlsFiles};
+pub use self::files::{OptionFile, TlsFiles, Trust};
 use super::pipe::Pipe;
 
 /// How long a server that asked for a certificate may take to refuse it. With TLS 1.3 a refusal comes after the
@@ -32,21 +32,38 @@ const VERDICT_BYTES: usize = 4 << 10;
 /// Speaks TLS over `stream`: verifies the server by `name` (which is also sent, unless it is an address) and offers no
 /// application protocol. `peer` is what messages call the other side.
 pub async fn start(stream: Pipe, files: &TlsFiles, name: &str, peer: &str) -> Result<Pipe, TlsError> {
-    let asked = Arc::new(AtomicBool::new(false));
-    let config = config(files, peer, asked.clone()).await?;
-    let name = server_name(name)?;
     let authority = stream.authority().map(str::to_owned);
-    let connected = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
-    let stream = connected.map_err(|error| explain(error, peer))?;
-    let mut stream = Explained {
-        stream,
-        peer: peer.to_owned(),
-    };
+    let (mut stream, asked) = handshake(stream, files, name, peer).await?;
     let mut ahead = Vec::new();
-    if asked.load(Ordering::Relaxed) {
+    if asked {
         ahead = verdict(&mut stream).await?;
     }
     Ok(Pipe::new(stream).with_ahead(ahead).with_authority(authority))
+}
+
+/// The same to a server that never speaks first: a refusal of our certificate is met by the first read.
+pub async fn start_unasked(stream: Pipe, files: &TlsFiles, name: &str, peer: &str) -> Result<Pipe, TlsError> {
+    let (stream, _) = handshake(stream, files, name, peer).await?;
+    Ok(Pipe::new(stream))
+}
+
+/// The stream after the handshake, and whether the server wanted a certificate.
+async fn handshake(
+    stream: Pipe,
+    files: &TlsFiles,
+    name: &str,
+    peer: &str,
+) -> Result<(Explained, bool), TlsError> {
+    let asked = Arc::new(AtomicBool::new(false));
+    let config = config(files, peer, asked.clone()).await?;
+    let name = server_name(name)?;
+    let connected = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
+    let stream = connected.map_err(|error| explain(error, peer))?;
+    let stream = Explained {
+        stream,
+        peer: peer.to_owned(),
+    };
+    Ok((stream, asked.load(Ordering::Relaxed)))
 }
 
 /// What to speak TLS with; `asked` becomes true when the server wants a certificate.

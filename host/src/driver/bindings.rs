@@ -59,5 +59,5 @@ mod generated {
 /// All interfaces, for a track's own bindings to refer to.
 pub use generated::bkhost::host;
 pub(crate) use generated::bkhost::host::{
-    config, connections, log, processes, random, requests, state, steps, streams, time, types,
+    config, connections, engine, log, processes, random, requests, state, steps, streams, time, types,
 };

@@ -2,6 +2,9 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::docker::Engines;
 
 /// Facts and places of the host. Nothing in it is looked up again: a driver's answer depends on nothing else.
 #[derive(Clone, Debug, Default)]
@@ -25,8 +28,8 @@ pub struct HostEnvironment {
     pub user_id: u32,
     /// Value of `KUBECONFIG`; absent when it is not set.
     pub kubeconfig: Option<String>,
-    /// Name of the active docker context.
-    pub docker_context: Option<String>,
+    /// The Docker Engines that the docker client knows.
+    pub engines: Arc<Engines>,
     /// Name of the WSL distribution this runs in.
     pub wsl: Option<String>,
     /// Whether `/usr/lib/wsl` is a folder.
@@ -49,7 +52,7 @@ impl HostEnvironment {
             "host-version" => Some(self.version.clone()),
             "home" => self.home.as_ref().map(|home| home.display().to_string()),
             "kubeconfig" => self.kubeconfig.clone(),
-            "docker-context" => self.docker_context.clone(),
+            "docker-context" => Some(self.engines.active()),
             "wsl" => self.wsl.clone(),
             "wsl-lib" => self.wsl_lib.then(|| "true".to_owned()),
             _ => None,

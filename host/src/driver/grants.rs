@@ -27,7 +27,8 @@ pub(crate) struct Denied {
 }
 
 impl Denied {
-    fn new(call: impl Into<String>, rule: impl Into<String>) -> Self {
+    /// A refusal of `call` because of `rule`.
+    pub fn new(call: impl Into<String>, rule: impl Into<String>) -> Self {
         Self {
             call: call.into(),
             rule: rule.into(),
@@ -36,18 +37,15 @@ impl Denied {
 }
 
 /// Which API a request is for.
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "asked by the APIs that come with the docker and kubernetes drivers"
-    )
-)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Api {
     /// The Docker Engine.
     Engine,
     /// Kubernetes.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "asked by the API that comes with the kubernetes driver")
+    )]
     Cluster,
 }
 
@@ -199,13 +197,6 @@ impl Grants {
     }
 
     /// Whether a request to an API may be sent; the rule that allows it knows what to remember of the answer.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "asked by the APIs that come with the docker and kubernetes drivers"
-        )
-    )]
     pub fn request(&self, api: Api, request: &Request<'_>) -> Result<Rule<'_>, Denied> {
         let rules = match api {
             Api::Engine => &self.wanted.engine,
@@ -217,14 +208,34 @@ impl Grants {
         rules::find(rules, request, &scope)
     }
 
+    /// Whether the driver may ask the Docker Engine at all; `call` is the function that asks.
+    pub fn engine(&self, call: &str) -> Result<(), Denied> {
+        match self.wanted.engine.is_empty() {
+            false => Ok(()),
+            true => Err(Denied::new(
+                format!("`{call}`"),
+                "the driver's manifest has no rule for the Docker Engine",
+            )),
+        }
+    }
+
+    /// Whether the engine's BuildKit may be reached on the engine's own socket: it is what `POST /grpc` leads to.
+    pub fn engine_http2(&self) -> Result<(), Denied> {
+        let grpc = Request {
+            method: "POST",
+            path: "/grpc",
+            body: b"",
+        };
+        match self.request(Api::Engine, &grpc) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Denied::new(
+                "`open-http2`",
+                "no rule of the driver's manifest allows `POST /grpc`",
+            )),
+        }
+    }
+
     /// Remembers the ids in an answer to a request that `rule` allowed.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "asked by the APIs that come with the docker and kubernetes drivers"
-        )
-    )]
     pub fn learn(&self, rule: &Rule<'_>, answer: &serde_json::Value) {
         let mut memory = self.memory();
         for (class, id) in rule.ids(answer) {
@@ -434,6 +445,33 @@ mod tests {
             grants
                 .request(Api::Cluster, &request("/containers/create"))
                 .is_err()
+        );
+    }
+
+    #[test]
+    fn the_engines_buildkit_is_reached_by_the_rule_for_it() {
+        let rule = |method: &str, path: &str| rules::RuleText {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            ..rules::RuleText::default()
+        };
+        let of = |engine: Vec<rules::RuleText>| {
+            let wanted = Wanted {
+                engine,
+                ..Wanted::default()
+            };
+            with(wanted, "")
+        };
+        of(vec![rule("POST", "/grpc")]).engine_http2().unwrap();
+        let other = of(vec![rule("GET", "/info")]);
+        assert_eq!(
+            words(other.engine_http2()),
+            "`open-http2` is not granted: no rule of the driver's manifest allows `POST /grpc`"
+        );
+        other.engine("host-url").unwrap();
+        assert_eq!(
+            words(of(Vec::new()).engine("host-url")),
+            "`host-url` is not granted: the driver's manifest has no rule for the Docker Engine"
         );
     }
 

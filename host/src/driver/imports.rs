@@ -2,6 +2,7 @@
 
 pub(crate) mod config;
 pub(crate) mod connections;
+pub(crate) mod engine;
 pub(crate) mod log;
 pub(crate) mod pollables;
 pub(crate) mod processes;

@@ -48,6 +48,9 @@ pub(crate) const LOOKING: Duration = Duration::from_secs(60);
 /// Bytes of one text from a guest that are shown: an error's message, a step's name.
 pub(crate) const SHOWN_TEXT: usize = 4 << 10;
 
+/// Bytes of a guest's path or name within a message of ours.
+pub(crate) const SHOWN_PATH: usize = 256;
+
 /// Bytes of one detail of an error, which may be the end of a daemon's log.
 pub(crate) const SHOWN_DETAIL: usize = 64 << 10;
 

@@ -10,7 +10,7 @@ use wasmtime_wasi::random::{WasiRandom, WasiRandomView};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 
 use super::bindings::{
-    config, connections, log, processes, random, requests, state, steps, streams, time, types,
+    config, connections, engine, log, processes, random, requests, state, steps, streams, time, types,
 };
 use super::imports::log::StdioLog;
 use super::state::{Call, Imports, StoreData};
@@ -23,8 +23,8 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<StoreData>> {
     Ok(linker)
 }
 
-/// `bkhost:host`, as far as this program offers it. `engine` and `cluster` come with the drivers that need them; a
-/// component that imports them is told so before it runs.
+/// `bkhost:host`, as far as this program offers it. `cluster` comes with the driver that needs it; a component that imports
+/// it is told so before it runs.
 fn add_contract(linker: &mut Linker<StoreData>) -> wasmtime::Result<()> {
     types::add_to_linker::<_, Imports>(linker, StoreData::view)?;
     config::add_to_linker::<_, Imports>(linker, StoreData::view)?;
@@ -35,6 +35,7 @@ fn add_contract(linker: &mut Linker<StoreData>) -> wasmtime::Result<()> {
     random::add_to_linker::<_, Imports>(linker, StoreData::view)?;
     streams::add_to_linker::<_, Imports>(linker, StoreData::view)?;
     connections::add_to_linker::<_, Imports>(linker, StoreData::view)?;
+    engine::add_to_linker::<_, Imports>(linker, StoreData::view)?;
     processes::add_to_linker::<_, Imports>(linker, StoreData::view)?;
     requests::add_to_linker::<_, Imports>(linker, StoreData::view)
 }

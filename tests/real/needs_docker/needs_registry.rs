@@ -2,9 +2,16 @@
 
 use bkhost_test_support::docker::{BUILDKIT_IMAGE, DockerEngine, Network, Release};
 use bkhost_test_support::provided;
-use bkhost_test_support::registry::Registry;
+use bkhost_test_support::registry::{PASSWORD, Registry, USER};
 
+use bkhost::docker::EngineSettings;
+use bkhost::driver::node::{DialRequest, DriverErrorKind};
+use bkhost::progress::event::Sink;
+use bkhost::store::docker::DockerEnvironment;
+
+use super::engine::open;
 use super::{context_at, docker};
+use crate::fixture::{collect, request};
 
 #[test]
 fn it_pushes_there_and_pulls_from_there_and_from_nowhere_else() {
@@ -22,5 +29,55 @@ fn it_pushes_there_and_pulls_from_there_and_from_nowhere_else() {
         said.run().succeeds().prints("pulled");
         let elsewhere = context.call(provided::docker(), ["pull", BUILDKIT_IMAGE]);
         elsewhere.run().fails(1).says("127.0.0.1:1");
+    }
+}
+
+#[tokio::test]
+async fn a_driver_pulls_with_the_users_credentials_and_shows_bytes() {
+    let registry = Registry::start_with_password();
+    let image = registry.reference("buildkit:1");
+    let host = image.split('/').next().unwrap();
+    for release in [Release::Current, Release::Old] {
+        let engine = DockerEngine::start_on(release, Network::Host);
+        let context = context_at(&engine);
+        docker(
+            &context,
+            ["login", "--username", USER, "--password", PASSWORD, host],
+        );
+        docker(&context, ["tag", BUILDKIT_IMAGE, &image]);
+        docker(&context, ["push", "--quiet", &image]);
+        // Its layers go with the last image that has them. They are large enough to be seen coming.
+        docker(&context, ["rmi", "--force", &image, BUILDKIT_IMAGE]);
+        let settings = |folder| EngineSettings {
+            docker: DockerEnvironment {
+                folder,
+                ..DockerEnvironment::default()
+            },
+            ..EngineSettings::default()
+        };
+        let address = engine.address();
+        let stranger = open(settings(context.work()), &address, "n", &image).await;
+        let error = stranger.boot(request()).await.unwrap_err();
+        assert_ne!(error.kind, DriverErrorKind::Defect, "{release:?}");
+        let words = [
+            "no basic auth credentials",
+            "authorization failed",
+            "unauthorized",
+        ];
+        assert!(
+            words.iter().any(|word| error.message.contains(word)),
+            "{release:?}: {error}"
+        );
+
+        let (sink, updates) = Sink::channel();
+        let watcher = tokio::spawn(collect(updates));
+        let user = open(settings(context.home().join(".docker")), &address, "n", &image).await;
+        user.boot(DialRequest { sink, ..request() }).await.unwrap();
+        drop(user);
+        docker(&context, ["image", "inspect", &image]);
+        let all = watcher.await.unwrap();
+        let shown = all.statuses.iter().map(|status| (status.current, status.total));
+        let last = shown.max_by_key(|(current, _)| *current).unwrap();
+        assert!(last.0 > 0 && last.0 == last.1, "{release:?}: {last:?}");
     }
 }

@@ -36,6 +36,31 @@ impl HelperCommand {
         Ok(Self { program: "ssh", args })
     }
 
+    /// `ssh` to the Docker Engine behind `docker system dial-stdio`; `socket` is the engine's on that host.
+    pub fn docker_ssh(
+        host: &str,
+        user: Option<&str>,
+        port: Option<u16>,
+        socket: Option<&str>,
+    ) -> Result<Self, HelperError> {
+        let mut args = Vec::new();
+        if let Some(user) = user {
+            args.extend(["-l".to_owned(), word("user of ssh", user)?]);
+        }
+        if let Some(port) = port {
+            args.extend(["-p".to_owned(), port.to_string()]);
+        }
+        args.extend(["-o ConnectTimeout=30", "-T", "--"].map(str::to_owned));
+        args.push(word("host of ssh", host)?);
+        // One word, because a shell on the other side reads it.
+        let host = match socket {
+            Some(socket) => format!("--host={} ", quoted(&format!("unix://{}", path(socket)?))),
+            None => String::new(),
+        };
+        args.push(format!("docker {host}system dial-stdio"));
+        Ok(Self { program: "ssh", args })
+    }
+
     /// `docker exec` into a container.
     pub fn docker_exec(container: &str, context: Option<&str>) -> Result<Self, HelperError> {
         let mut args = Vec::new();

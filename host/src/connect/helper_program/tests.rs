@@ -20,6 +20,14 @@ fn argument_lists_are_those_of_buildkits_client() {
             "ssh -- host buildctl dial-stdio",
         ),
         (
+            HelperCommand::docker_ssh("host", Some("me"), Some(22), Some("/run/d e.sock")),
+            "ssh -l me -p 22 -o ConnectTimeout=30 -T -- host docker --host='unix:///run/d e.sock' system dial-stdio",
+        ),
+        (
+            HelperCommand::docker_ssh("host", None, None, None),
+            "ssh -o ConnectTimeout=30 -T -- host docker system dial-stdio",
+        ),
+        (
             HelperCommand::docker_exec("c", Some("ctx")),
             "docker --context=ctx exec -i c buildctl dial-stdio",
         ),

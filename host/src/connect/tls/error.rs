@@ -29,6 +29,12 @@ pub enum TlsError {
         /// What is wrong with it: a verb and what follows.
         what: String,
     },
+    /// This program cannot speak it.
+    #[error("TLS cannot be spoken: {why}")]
+    Unsupported {
+        /// Why.
+        why: String,
+    },
     /// No server can be verified by this name.
     #[error("`{name}` is no name that a certificate can be for")]
     BadName {

@@ -5,10 +5,14 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
-use rustls::{CertificateError, ClientConfig, InconsistentKeys, RootCertStore};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, InconsistentKeys, RootCertStore, SignatureScheme,
+};
 
 use super::error::TlsError;
 
@@ -34,11 +38,22 @@ impl OptionFile {
     }
 }
 
+/// Whose certificates are believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Those of the authorities in a file (PEM), and no others.
+    File(OptionFile),
+    /// Those of the authorities that this machine trusts.
+    System,
+    /// Anybody's: the docker client has such a mode, drivers have none.
+    Anybody,
+}
+
 /// What TLS needs from the user. Read at each connection, so that renewed files count at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// Certificates of authorities (PEM).
-    pub authority: OptionFile,
+    /// Whose certificates are believed.
+    pub trust: Trust,
     /// Client certificate with its chain, and its key (PEM).
     pub identity: Option<(OptionFile, OptionFile)>,
 }
@@ -46,12 +61,19 @@ pub struct TlsFiles {
 impl TlsFiles {
     /// The configuration of a client that trusts and shows what these files hold. Blocks the thread.
     pub(super) fn client(&self) -> Result<ClientConfig, TlsError> {
-        let roots = roots(&self.authority)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(rustls::DEFAULT_VERSIONS)
-            .map_err(|error| unusable(&self.authority, format!("cannot be used: {error}")))?
-            .with_root_certificates(roots);
+            .map_err(|error| TlsError::Unsupported {
+                why: error.to_string(),
+            })?;
+        let builder = match &self.trust {
+            Trust::File(file) => builder.with_root_certificates(roots(file)?),
+            Trust::System => builder.with_root_certificates(system_roots()),
+            Trust::Anybody => builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(Anybody(Arc::clone(&provider)))),
+        };
         let Some((certificate, key)) = &self.identity else {
             return Ok(builder.with_no_client_auth());
         };
@@ -125,6 +147,54 @@ fn roots(file: &OptionFile) -> Result<RootCertStore, TlsError> {
             .map_err(|error| unusable(file, format!("has a certificate that cannot be used: {error}")))?;
     }
     Ok(roots)
+}
+
+/// What cannot be read of the machine's own is not trusted.
+fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}
+
+/// Believes every certificate whose key the server has.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
 }
 
 fn certificates(file: &OptionFile) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -79,7 +79,7 @@ impl Client {
         let path = dir.path().join("ca.pem");
         std::fs::write(&path, authority).unwrap();
         let files = TlsFiles {
-            authority: OptionFile::new("cacert", path),
+            trust: Trust::File(OptionFile::new("cacert", path)),
             identity: None,
         };
         Self { dir, files }
@@ -249,7 +249,7 @@ async fn a_file_that_never_ends_does_not_hold_everything_up() {
     let pipe = client.dir.path().join("pipe");
     let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
     assert!(made.success());
-    client.files.authority.path = pipe.clone();
+    client.files.trust = Trust::File(OptionFile::new("cacert", &pipe));
     let (near, _far) = tokio::io::duplex(64);
     let starting = start(Pipe::new(near), &client.files, "a", "a:1");
     let waited = tokio::time::timeout(Duration::from_millis(100), starting).await;
@@ -316,12 +316,12 @@ fn bad_files_name_their_option() {
     assert!(words(&client).contains("of option `key` has a private key that cannot be used: "));
     std::fs::write(&certificate.path, "nothing").unwrap();
     assert!(words(&client).contains("of option `cert` has no certificate"));
-    client.files.authority.path = "/nonexistent/ca.pem".into();
+    client.files.trust = Trust::File(OptionFile::new("cacert", "/nonexistent/ca.pem"));
     assert_eq!(
         words(&client),
         "Cannot read `/nonexistent/ca.pem` of option `cacert`"
     );
-    client.files.authority.path = "/dev/zero".into();
+    client.files.trust = Trust::File(OptionFile::new("cacert", "/dev/zero"));
     assert_eq!(
         words(&client),
         "File `/dev/zero` of option `cacert` has more than 16 MiB"

@@ -143,6 +143,11 @@ impl<'a> Scope<'a> {
 pub(crate) struct Rule<'a>(&'a RuleText);
 
 impl<'r> Rule<'r> {
+    /// Whether anything of the answer is to be remembered.
+    pub fn remembers(&self) -> bool {
+        !self.0.remember.is_empty()
+    }
+
     /// Ids in an answer that the rule says to remember, with their classes.
     pub fn ids<'a>(&self, answer: &'a Value) -> Vec<(&'r str, &'a str)> {
         let mut ids = Vec::new();

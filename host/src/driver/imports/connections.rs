@@ -33,6 +33,8 @@ pub struct Connection {
     /// Bytes to be read before anything else: put back, or read ahead.
     ahead: ReadAhead,
     last_words: Option<LastWords>,
+    /// The guest may only hand it back: what it leads to can do more than the guest may.
+    sealed: bool,
 }
 
 impl Connection {
@@ -45,7 +47,26 @@ impl Connection {
             authority: None,
             ahead: ReadAhead::default(),
             last_words: None,
+            sealed: false,
         }
+    }
+
+    /// The same connection, on which the guest can neither read nor write.
+    pub fn sealed(mut self) -> Self {
+        self.sealed = true;
+        self
+    }
+
+    /// Whether the guest may use the bytes; `call` is the function that asks.
+    fn usable(&self, call: &str) -> Answer<()> {
+        if !self.sealed {
+            return Ok(());
+        }
+        let peer = &self.peer;
+        let message = format!(
+            "`{call}` is not granted on `{peer}`: the connection reaches more than the driver may, and can only be returned"
+        );
+        Err(Failure::new(ErrorKind::Denied, message))
     }
 
     /// The same connection to a host whose name a certificate may be verified by.
@@ -125,6 +146,7 @@ impl Pollable for Connection {
 impl HostConnection for View<'_> {
     async fn read(&mut self, handle: Resource<Connection>, max: u32, timeout: u64) -> Answer<Vec<u8>> {
         let connection = self.table.get_mut(&handle)?;
+        connection.usable("read")?;
         let max = (max as usize).clamp(1, READ);
         let doing = format!("Reading from `{}`", connection.peer);
         let read = self.call.wait(timeout, &doing, connection.read(max)).await?;
@@ -133,6 +155,7 @@ impl HostConnection for View<'_> {
 
     async fn write(&mut self, handle: Resource<Connection>, data: Vec<u8>, timeout: u64) -> Answer<()> {
         let connection = self.table.get_mut(&handle)?;
+        connection.usable("write")?;
         let doing = format!("Writing to `{}`", connection.peer);
         let written = self.call.wait(timeout, &doing, connection.write(&data)).await?;
         written.map_err(|error| stream_failure("Failed to write to", &connection.peer, &error))
@@ -140,11 +163,14 @@ impl HostConnection for View<'_> {
 
     async fn unread(&mut self, handle: Resource<Connection>, data: Vec<u8>) -> Answer<()> {
         self.call.kept.add(data.len())?;
-        self.table.get_mut(&handle)?.unread(&data)
+        let connection = self.table.get_mut(&handle)?;
+        connection.usable("unread")?;
+        connection.unread(&data)
     }
 
     async fn close_write(&mut self, handle: Resource<Connection>, timeout: u64) -> Answer<()> {
         let connection = self.table.get_mut(&handle)?;
+        connection.usable("close-write")?;
         let doing = format!("Closing the way to `{}`", connection.peer);
         let closed = self
             .call
@@ -193,6 +219,7 @@ impl Host for View<'_> {
         timeout: u64,
     ) -> Answer<Resource<Connection>> {
         let connection = self.table.delete(connection)?;
+        connection.usable("start-tls")?;
         let config = self.table.get(&config)?;
         let doing = format!("The TLS handshake with `{}`", connection.peer);
         let started = tls::start(connection, config, &self.call.grants);
@@ -301,6 +328,25 @@ mod tests {
         connection.ready().await;
         let error = connection.into_pipe().read(&mut [0; 1]).await.unwrap_err();
         assert!(error.to_string().ends_with("no such host"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_sealed_connection_is_the_hosts_alone() {
+        let (near, mut far) = tokio::io::duplex(64);
+        far.write_all(b"settings").await.unwrap();
+        drop(far);
+        let mut connection = Connection::new(Pipe::new(near), "unix:///s").sealed();
+        let error = failures::told(connection.usable("write"));
+        assert_eq!(error.kind, ErrorKind::Denied);
+        assert_eq!(
+            error.message,
+            "`write` is not granted on `unix:///s`: the connection reaches more than the driver may, and can only be \
+             returned"
+        );
+        connection.ready().await;
+        let mut all = String::new();
+        connection.into_pipe().read_to_string(&mut all).await.unwrap();
+        assert_eq!(all, "settings");
     }
 
     #[tokio::test]

@@ -128,6 +128,20 @@ impl GuestStep {
             failed: false,
         }
     }
+
+    /// Reports how far the part is; a part of the step's own name stands for the step.
+    pub async fn report(&mut self, current: u64, total: Option<u64>) {
+        if self.failed {
+            return;
+        }
+        if self.part.is_none() && self.name.is_none() {
+            self.part = self.shown.begin(&self.shown.name).await;
+        }
+        if let Some(part) = &mut self.part {
+            let shown = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+            part.progress(shown(current), shown(total.unwrap_or(0))).await;
+        }
+    }
 }
 
 struct Cancellation(Cancel);
@@ -160,17 +174,7 @@ impl HostStep for View<'_> {
 
     async fn progress(&mut self, handle: Handle, current: u64, total: Option<u64>) -> wasmtime::Result<()> {
         let _reporting = self.call.activity.report();
-        let step = self.table.get_mut(&handle)?;
-        if step.failed {
-            return Ok(());
-        }
-        if step.part.is_none() && step.name.is_none() {
-            step.part = step.shown.begin(&step.shown.name).await;
-        }
-        if let Some(part) = &mut step.part {
-            let shown = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
-            part.progress(shown(current), shown(total.unwrap_or(0))).await;
-        }
+        self.table.get_mut(&handle)?.report(current, total).await;
         Ok(())
     }
 

@@ -39,6 +39,15 @@ pub fn parse(text: &str) -> Result<String, HostError> {
     }
 }
 
+/// Completes an address as [`parse`] does, and takes those of HTTP as they are, as the docker client does for an endpoint
+/// that is no context.
+pub fn parse_any(text: &str) -> Result<String, HostError> {
+    match text.split_once("://") {
+        Some(("http" | "https", _)) => Ok(text.to_owned()),
+        _ => parse(text),
+    }
+}
+
 fn tcp(rest: &str) -> Result<String, HostError> {
     if rest.contains("://") {
         return Err(HostError::Nested(rest.to_owned()));

@@ -29,32 +29,47 @@ pub(crate) fn stream_failure(doing: &str, peer: &str, error: &io::Error) -> Fail
 
 /// A failure of TLS by its kind.
 pub(crate) fn tls_failure(error: &TlsError) -> Failure {
-    let kind = match error {
-        TlsError::Unreadable { .. } | TlsError::Unusable { .. } | TlsError::BadName { .. } => {
-            ErrorKind::InvalidConfig
-        }
-        TlsError::Certificate { .. } | TlsError::Identity { .. } => ErrorKind::Certificate,
-        TlsError::Protocol { .. } => ErrorKind::Protocol,
-        TlsError::Closed { .. } => ErrorKind::Unavailable,
-        TlsError::Io { source, .. } => io_kind(source),
-    };
-    let failure = Failure::new(kind, one_line(error));
+    let failure = Failure::new(tls_kind(error), one_line(error));
     match error.hint() {
         Some(hint) => failure.with_hint(hint),
         None => failure,
     }
 }
 
+/// The kind that a failure of TLS is.
+pub(crate) fn tls_kind(error: &TlsError) -> ErrorKind {
+    match error {
+        TlsError::Unreadable { .. } | TlsError::Unusable { .. } | TlsError::BadName { .. } => {
+            ErrorKind::InvalidConfig
+        }
+        TlsError::Certificate { .. } | TlsError::Identity { .. } => ErrorKind::Certificate,
+        TlsError::Protocol { .. } => ErrorKind::Protocol,
+        TlsError::Unsupported { .. } => ErrorKind::Unsupported,
+        TlsError::Closed { .. } => ErrorKind::Unavailable,
+        TlsError::Io { source, .. } => io_kind(source),
+    }
+}
+
+/// The kind that a failure of a helper program is.
+pub(crate) fn helper_kind(error: &HelperError) -> ErrorKind {
+    match error {
+        HelperError::Invalid { .. } => ErrorKind::InvalidConfig,
+        HelperError::Missing { .. } => ErrorKind::NotFound,
+        HelperError::Run { source, .. } => io_kind(source),
+        HelperError::Ended { .. } => ErrorKind::Unavailable,
+    }
+}
+
 /// A failure of a helper program by its kind.
 pub(crate) fn helper_failure(error: &HelperError) -> Failure {
-    let message = one_line(error);
+    let (kind, message) = (helper_kind(error), one_line(error));
     match error {
-        HelperError::Invalid { .. } => Failure::new(ErrorKind::InvalidConfig, message),
-        HelperError::Missing { program } => Failure::new(ErrorKind::NotFound, message)
-            .with_hint(format!("Install `{program}`, or put its folder on PATH")),
-        HelperError::Run { source, .. } => Failure::new(io_kind(source), message),
+        HelperError::Invalid { .. } | HelperError::Run { .. } => Failure::new(kind, message),
+        HelperError::Missing { program } => {
+            Failure::new(kind, message).with_hint(format!("Install `{program}`, or put its folder on PATH"))
+        }
         HelperError::Ended { status, stderr, .. } => Failure::Told(Error {
-            kind: ErrorKind::Unavailable,
+            kind,
             message,
             hint: None,
             details: vec![pair("exit-status", status), pair("log", stderr)],

@@ -1,23 +1,17 @@
 //! Connecting to unix sockets and TCP ports.
 
-use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
-use std::time::Duration;
 
-use futures::StreamExt;
-use futures::stream::FuturesUnordered;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 
 use super::super::types::{Answer, Failure};
 use super::Connection;
 use super::failures::io_failure;
 use crate::causes::io_words;
 use crate::connect::pipe::Pipe;
+pub(crate) use crate::connect::tcp::host_and_port;
+use crate::connect::tcp::{self, TcpError};
 use crate::driver::bindings::types::ErrorKind;
-
-/// Head start of one address before the next is tried beside it (RFC 8305, section 5).
-const HEAD_START: Duration = Duration::from_millis(250);
 
 /// Connects to the socket at `path`.
 pub(crate) async fn unix(path: &str) -> Answer<Connection> {
@@ -51,32 +45,13 @@ fn unix_failure(path: &str, error: &io::Error) -> Failure {
     }
 }
 
-/// `host:port`, with brackets around an IPv6 address.
-pub(crate) fn host_and_port(host: &str, port: u16) -> String {
-    match bare(host) {
-        bare if bare.contains(':') => format!("[{bare}]:{port}"),
-        bare => format!("{bare}:{port}"),
-    }
-}
-
-fn bare(host: &str) -> &str {
-    host.trim_start_matches('[').trim_end_matches(']')
-}
-
-/// Connects to a host name or address: every address is tried, the next one beside a slow one.
+/// Connects to a host name or address.
 pub(crate) async fn tcp(host: &str, port: u16) -> Answer<Connection> {
     let peer = host_and_port(host, port);
-    let addresses = match tokio::net::lookup_host((bare(host), port)).await {
-        Ok(addresses) => interleaved(addresses.collect()),
-        Err(error) => return Err(unknown_host(host, &error)),
-    };
-    match first(addresses).await {
-        Ok(stream) => {
-            // gRPC writes small frames that must not wait for each other.
-            let _ = stream.set_nodelay(true);
-            Ok(Connection::new(Pipe::new(stream), peer).with_host(bare(host)))
-        }
-        Err(failures) => Err(tcp_failure(&peer, &failures)),
+    match tcp::connect(host, port).await {
+        Ok(stream) => Ok(Connection::new(Pipe::new(stream), peer).with_host(tcp::bare(host))),
+        Err(TcpError::Unknown(error)) => Err(unknown_host(host, &error)),
+        Err(TcpError::Unreached(failures)) => Err(tcp_failure(&peer, &failures)),
     }
 }
 
@@ -95,45 +70,6 @@ fn unknown_host(host: &str, error: &io::Error) -> Failure {
         "Check how the name is spelled, and whether this machine can resolve it: `getent hosts` tells"
     };
     Failure::new(kind, message).with_hint(hint)
-}
-
-/// Both families in turn, beginning with the one the resolver prefers.
-fn interleaved(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
-    let prefers_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
-    let (mut preferred, mut other): (VecDeque<_>, VecDeque<_>) = addresses
-        .into_iter()
-        .partition(|address| address.is_ipv6() == prefers_v6);
-    let mut order = VecDeque::new();
-    while !preferred.is_empty() || !other.is_empty() {
-        order.extend(preferred.pop_front());
-        order.extend(other.pop_front());
-    }
-    order
-}
-
-/// The first connection that comes about, or how each address failed.
-async fn first(mut waiting: VecDeque<SocketAddr>) -> Result<TcpStream, Vec<io::Error>> {
-    let mut tries = FuturesUnordered::new();
-    let mut failures = Vec::new();
-    loop {
-        if let Some(address) = waiting.pop_front() {
-            tries.push(TcpStream::connect(address));
-        }
-        let head_start = async {
-            match waiting.is_empty() {
-                true => std::future::pending().await,
-                false => tokio::time::sleep(HEAD_START).await,
-            }
-        };
-        tokio::select! {
-            outcome = tries.next() => match outcome {
-                Some(Ok(stream)) => return Ok(stream),
-                Some(Err(error)) => failures.push(error),
-                None => return Err(failures),
-            },
-            () = head_start => {}
-        }
-    }
 }
 
 fn tcp_failure(peer: &str, failures: &[io::Error]) -> Failure {
@@ -185,20 +121,6 @@ mod tests {
         assert_eq!(error.message, format!("Nobody listens on `127.0.0.1:{port}`"));
     }
 
-    #[tokio::test]
-    async fn an_address_that_fails_is_followed_by_the_next() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let good = listener.local_addr().unwrap();
-        let closed = TcpListener::bind("127.0.0.1:0")
-            .await
-            .unwrap()
-            .local_addr()
-            .unwrap();
-        assert!(first([closed, good].into()).await.is_ok());
-        assert_eq!(first([closed, closed].into()).await.unwrap_err().len(), 2);
-        assert!(first(VecDeque::new()).await.unwrap_err().is_empty());
-    }
-
     #[test]
     fn a_host_name_that_is_not_known_has_a_way_out() {
         for (text, kind, hint) in [
@@ -217,18 +139,5 @@ mod tests {
             assert_eq!(error.kind, kind);
             assert!(error.hint.unwrap().starts_with(hint));
         }
-    }
-
-    #[test]
-    fn both_families_take_turns() {
-        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
-        let order = interleaved(vec![address("[::1]:1"), address("[::2]:1"), address("1.1.1.1:1")]);
-        assert_eq!(
-            order,
-            [address("[::1]:1"), address("1.1.1.1:1"), address("[::2]:1")]
-        );
-        assert_eq!(host_and_port("[::1]", 2), "[::1]:2");
-        assert_eq!(host_and_port("::1", 2), "[::1]:2");
-        assert_eq!(host_and_port("h", 2), "h:2");
     }
 }

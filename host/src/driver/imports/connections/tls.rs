@@ -5,7 +5,7 @@ use wasmtime::component::Resource;
 use super::super::types::{Answer, Failure};
 use super::Connection;
 use super::failures::tls_failure;
-use crate::connect::tls::{self, OptionFile, TlsFiles};
+use crate::connect::tls::{self, OptionFile, TlsFiles, Trust};
 use crate::driver::bindings::connections::HostTlsConfig;
 use crate::driver::bindings::types::ErrorKind;
 use crate::driver::grants::Grants;
@@ -53,7 +53,7 @@ fn files(config: &TlsConfig, grants: &Grants) -> Answer<TlsFiles> {
         None => None,
     };
     Ok(TlsFiles {
-        authority: file(authority, grants)?,
+        trust: Trust::File(file(authority, grants)?),
         identity,
     })
 }

@@ -1,0 +1,251 @@
+//! Requests to one engine: a whole answer, a stream, or a connection that a request turns into.
+
+mod body;
+mod request;
+
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use http_body_util::Full;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::sync::OnceCell;
+use tokio_util::task::AbortOnDropHandle;
+
+pub use self::body::AnswerStream;
+pub use self::request::{BODY_LIMIT, Request};
+use super::endpoint::Endpoint;
+use super::error::{EngineError, message_of};
+use super::http2;
+use super::stream::Opener;
+use super::version::ApiVersion;
+use crate::connect::pipe::Pipe;
+
+/// Most bytes of an answer that is read whole.
+pub const ANSWER_LIMIT: usize = 16 << 20;
+/// Most bytes of an error's answer: a sentence.
+const ERROR_LIMIT: usize = 64 << 10;
+
+/// A request on its way.
+type Sent = http::Request<Full<Bytes>>;
+type Received = http::Response<hyper::body::Incoming>;
+
+/// An answer whose body was read whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// Header fields, names in lower case, in order of arrival. Values that are no text are left out.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// One engine. The version of its API is agreed on once; a connection that served a request serves the next.
+pub struct Engine {
+    endpoint: Endpoint,
+    opener: Opener,
+    version: OnceCell<ApiVersion>,
+    idle: Mutex<Option<Link>>,
+}
+
+/// An HTTP/1.1 connection. Dropping it closes it.
+struct Link {
+    sender: SendRequest<Full<Bytes>>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Engine {
+    /// The engine at `endpoint`; `pinned` is the version of the API that the user fixed.
+    pub(super) fn new(endpoint: Endpoint, opener: Opener, pinned: Option<ApiVersion>) -> Self {
+        Self {
+            endpoint,
+            opener,
+            version: OnceCell::new_with(pinned),
+            idle: Mutex::default(),
+        }
+    }
+
+    /// Its address, as the context or the variable says it.
+    pub fn url(&self) -> &str {
+        &self.endpoint.url
+    }
+
+    /// The version of the API that both sides speak.
+    pub async fn version(&self) -> Result<ApiVersion, EngineError> {
+        self.version.get_or_try_init(|| self.negotiate()).await.copied()
+    }
+
+    /// Sends a request and reads the whole answer, whatever its status.
+    pub async fn send(&self, request: &Request) -> Result<Answer, EngineError> {
+        let (received, link) = self.ask(request).await?;
+        self.whole(request, received, link, ANSWER_LIMIT).await
+    }
+
+    /// Sends a request whose answer is a stream.
+    pub async fn open_stream(&self, request: &Request) -> Result<AnswerStream, EngineError> {
+        let (received, link) = self.ask(request).await?;
+        if received.status().is_success() {
+            return Ok(AnswerStream::new(received.into_body(), link));
+        }
+        let answer = self.whole(request, received, link, ERROR_LIMIT).await?;
+        Err(EngineError::Answer {
+            status: answer.status,
+            message: message_of(answer.status, &answer.body),
+        })
+    }
+
+    /// Sends a request that turns into a two-way stream. What it turns into is the request's field `upgrade`, `tcp`
+    /// unless it says otherwise.
+    pub async fn hijack(&self, request: &Request) -> Result<Pipe, EngineError> {
+        let (request, protocol) = request.upgraded();
+        let (received, link) = self.ask(&request).await?;
+        if received.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let status = received.status().as_u16();
+            let mut message = String::new();
+            // Below, the body is what should have been the stream, and may have no end.
+            if status >= 400 {
+                let answer = self.whole(&request, received, link, ERROR_LIMIT).await?;
+                if !answer.body.is_empty() {
+                    message = message_of(status, &answer.body);
+                }
+            }
+            return Err(EngineError::NotUpgraded {
+                protocol,
+                status,
+                message,
+            });
+        }
+        let upgraded = hyper::upgrade::on(received)
+            .await
+            .map_err(|cause| self.http(cause))?;
+        Ok(match upgraded.downcast::<TokioIo<Pipe>>() {
+            Ok(parts) => body::resumed(parts.io.into_inner(), parts.read_buf),
+            Err(upgraded) => Pipe::new(TokioIo::new(upgraded)),
+        })
+    }
+
+    /// A connection of its own for HTTP/2 with prior knowledge.
+    pub async fn http2(&self) -> Result<Pipe, EngineError> {
+        let pipe = self.opener.open(&self.endpoint).await?;
+        let begun = http2::begin(pipe).await.map_err(|source| EngineError::Lost {
+            url: self.endpoint.url.clone(),
+            source,
+        })?;
+        begun.map_err(|peer| EngineError::NoHttp2 {
+            url: self.endpoint.url.clone(),
+            peer: peer.to_string(),
+        })
+    }
+
+    /// `HEAD /_ping`, and `GET` where that is not known.
+    async fn negotiate(&self) -> Result<ApiVersion, EngineError> {
+        let ping = |method| Request::new(method, "/_ping");
+        let mut answer = self.send_unversioned(&ping("HEAD")).await?;
+        // A failing engine answers 500 and says its version all the same.
+        if !matches!(answer.status, 200 | 500) {
+            answer = self.send_unversioned(&ping("GET")).await?;
+        }
+        let told = answer.headers.iter().find(|(name, _)| name == "api-version");
+        if told.is_none() && answer.status >= 400 {
+            return Err(EngineError::Answer {
+                status: answer.status,
+                message: message_of(answer.status, &answer.body),
+            });
+        }
+        ApiVersion::agreed(told.map(|(_, version)| version.as_str()))
+    }
+
+    async fn send_unversioned(&self, request: &Request) -> Result<Answer, EngineError> {
+        let (received, link) = self.exchange(request.wire(&self.endpoint, None)?).await?;
+        self.whole(request, received, link, ERROR_LIMIT).await
+    }
+
+    async fn ask(&self, request: &Request) -> Result<(Received, Link), EngineError> {
+        let version = match request.is_versioned() {
+            true => Some(self.version().await?),
+            false => None,
+        };
+        self.exchange(request.wire(&self.endpoint, version)?).await
+    }
+
+    /// Sends a request on the idle connection, or on a new one: also when the engine closed the idle one before it took
+    /// the request, or when asking twice does no harm.
+    async fn exchange(&self, request: Sent) -> Result<(Received, Link), EngineError> {
+        let mut request = request;
+        if let Some(mut link) = self.idle_link().await {
+            let harmless = [Method::GET, Method::HEAD].contains(request.method());
+            let again = harmless.then(|| request.clone());
+            match link.sender.try_send_request(request).await {
+                Ok(received) => return Ok((received, link)),
+                Err(mut error) => match error.take_message().or(again) {
+                    Some(unsent) => request = unsent,
+                    None => return Err(self.http(error.into_error())),
+                },
+            }
+        }
+        let mut link = self.connect().await?;
+        let received = link.sender.send_request(request).await;
+        Ok((received.map_err(|cause| self.http(cause))?, link))
+    }
+
+    async fn idle_link(&self) -> Option<Link> {
+        let mut link = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        link.sender.ready().await.ok()?;
+        Some(link)
+    }
+
+    async fn connect(&self) -> Result<Link, EngineError> {
+        let pipe = self.opener.open(&self.endpoint).await?;
+        let shaken = http1::handshake(TokioIo::new(pipe)).await;
+        let (sender, connection) = shaken.map_err(|cause| self.http(cause))?;
+        // How it ends, whoever waits for an answer is told.
+        let task = tokio::spawn(async move {
+            let _ = connection.with_upgrades().await;
+        });
+        Ok(Link {
+            sender,
+            _task: AbortOnDropHandle::new(task),
+        })
+    }
+
+    async fn whole(
+        &self,
+        request: &Request,
+        received: Received,
+        link: Link,
+        limit: usize,
+    ) -> Result<Answer, EngineError> {
+        let (head, incoming) = received.into_parts();
+        let body = body::whole(incoming, limit)
+            .await
+            .map_err(|cause| self.http(cause))?;
+        let Some(body) = body else {
+            return Err(EngineError::Large {
+                method: request.method.clone(),
+                path: request.path.clone(),
+                limit,
+            });
+        };
+        *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(link);
+        let text = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+            Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+        };
+        Ok(Answer {
+            status: head.status.as_u16(),
+            headers: head.headers.iter().filter_map(text).collect(),
+            body,
+        })
+    }
+
+    fn http(&self, cause: hyper::Error) -> EngineError {
+        EngineError::Http {
+            url: self.endpoint.url.clone(),
+            cause,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
