@@ -11,6 +11,9 @@ use crate::clock;
 /// Most that is read of what a command prints, or of the last lines of a log.
 const LONGEST_OUTPUT: usize = 64 << 10;
 
+/// Lines of a log that are shown.
+const LINES: usize = 20;
+
 /// A container as the engine describes it.
 #[derive(Debug)]
 pub struct Container(Value);
@@ -209,13 +212,31 @@ pub fn connect(container: &str, command: &[&str], timeout: Duration) -> Result<C
     start_exec(&exec).hijack(Framing::Multiplexed, timeout)
 }
 
-/// The last lines of a container's log, or those before a time on the engine's clock; empty when they cannot be had.
+/// The last lines of a container's log, or those before a time on the engine's clock; empty when they cannot be had. What
+/// was written to stderr comes first: there the daemon says what is wrong, while pages of help go to stdout.
 pub fn last_lines(container: &str, until: Option<Duration>, timeout: Duration) -> String {
     let until = until.map_or_else(String::new, |time| format!("&until={}", clock::query(time)));
-    let path = format!("/containers/{container}/logs?stdout=1&stderr=1&follow=0&tail=20{until}");
-    let stream = Request::new("GET", path).open_stream(Framing::Multiplexed, timeout);
-    let text = stream.and_then(|stream| read_all(stream, timeout));
-    text.unwrap_or_default().trim_end().to_owned()
+    let read = |streams: &str| {
+        // Old engines count the lines of both streams, also where only one is asked for.
+        let path = format!("/containers/{container}/logs?{streams}&follow=0&tail=200{until}");
+        let stream = Request::new("GET", path).open_stream(Framing::Multiplexed, timeout);
+        let text = stream.and_then(|stream| read_all(stream, timeout));
+        tail(text.unwrap_or_default().trim_end())
+    };
+    let errors = read("stdout=0&stderr=1");
+    match errors.is_empty() {
+        true => read("stdout=1&stderr=0"),
+        false => errors,
+    }
+}
+
+/// The last lines of a text.
+fn tail(text: &str) -> String {
+    let begin = text
+        .rmatch_indices('\n')
+        .nth(LINES - 1)
+        .map_or(0, |(at, _)| at + 1);
+    text.get(begin..).unwrap_or_default().to_owned()
 }
 
 /// The log of a container as a stream.

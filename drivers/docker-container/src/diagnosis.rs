@@ -16,8 +16,12 @@ use crate::{ANSWER, DockerContainer};
 const AFTERMATH: Duration = Duration::from_secs(3);
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_millis(200);
-/// By how much clocks and roundings may be off.
+/// By how much the engine's clock may be taken wrong.
 const SLACK: Duration = Duration::from_secs(1);
+/// The signal with which the engine begins to stop a container.
+const TERMINATION: i64 = 15;
+/// Exit code of what the kernel kills for want of memory.
+const OUT_OF_MEMORY: i64 = 137;
 /// Signals that end containers in practice.
 const SIGNALS: [(i64, &str); 8] = [
     (2, "SIGINT"),
@@ -78,12 +82,8 @@ impl DockerContainer {
         let skew = Skew::between(info.time().unwrap_or(now), now);
         let since = skew.on_engine(loss.opened_at);
         let container = api::inspect(&self.name, deadline.timeout(ANSWER))?;
-        let events = api::events(
-            &self.name,
-            since.saturating_sub(SLACK),
-            skew.on_engine(now),
-            deadline.timeout(ANSWER),
-        );
+        let until = skew.on_engine(now);
+        let events = api::events(&self.name, since, until, deadline.timeout(ANSWER));
         // An engine that was restarted has forgotten its events; the container still tells something.
         let mut course = Course::of(&events.unwrap_or_default());
         let begun = container.as_ref().and_then(Container::started_at);
@@ -97,14 +97,14 @@ impl DockerContainer {
     /// The finding, when what is known is enough.
     fn judge(&self, container: Option<&Container>, course: &Course) -> Option<Finding> {
         let name = &self.name;
-        if let Some(code) = course.end {
-            return Some(self.ended(container, course, code));
-        }
         if container.is_none() || course.removed {
             let words = format!("The container `{name}` was removed");
             return Some(
                 Finding::new("removed", words).with_hint("Somebody removed the builder or its container"),
             );
+        }
+        if let Some(code) = course.end {
+            return Some(self.ended(container, course, code));
         }
         course.restarted.then(|| {
             let words = format!(
@@ -117,7 +117,8 @@ impl DockerContainer {
 
     fn ended(&self, container: Option<&Container>, course: &Course, code: i64) -> Finding {
         let name = &self.name;
-        if course.out_of_memory {
+        // A step that ran out of memory earlier has nothing to do with a kill that somebody asked for.
+        if course.out_of_memory && course.signal.is_none() && code == OUT_OF_MEMORY {
             return self.out_of_memory(container);
         }
         if course.stopped {
@@ -187,15 +188,21 @@ impl Course {
         let mut course = Self::default();
         for event in events {
             let text = |path: &str| event.pointer(path).and_then(Value::as_str).unwrap_or_default();
+            // The first end is that of the connection; a run that came later may have ended, too.
+            let before = course.end.is_none();
             match text("/Action") {
-                "die" => {
+                "die" if before => {
                     course.end = Some(text("/Actor/Attributes/exitCode").parse().unwrap_or(-1));
                     let time = event.pointer("/timeNano").and_then(Value::as_u64);
                     course.ended_at = time.map(Duration::from_nanos);
                 }
-                "oom" => course.out_of_memory = true,
+                "oom" if before => course.out_of_memory = true,
+                "kill" if before => {
+                    course.signal = text("/Actor/Attributes/signal").parse().ok();
+                    // Engines differ in whether they tell of a stop before or after the end.
+                    course.stopped |= course.signal == Some(TERMINATION);
+                }
                 "stop" => course.stopped = true,
-                "kill" => course.signal = text("/Actor/Attributes/signal").parse().ok(),
                 "destroy" => course.removed = true,
                 _ => {}
             }

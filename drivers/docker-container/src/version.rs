@@ -1,4 +1,4 @@
-//! The version of a daemon that is too old to tell it: asked of its program once, and remembered with the container.
+//! The version of a daemon that is too old to tell it: asked of its program once a container, and remembered with the node.
 
 use std::time::Duration;
 
@@ -7,11 +7,16 @@ use bkhost_driver::{Memory, log};
 use crate::DockerContainer;
 use crate::api::{self, Container};
 
-/// Key in the node's memory: `ID VERSION`.
+/// Key in the node's memory: `ID VERSION`, or `ID ` where the program says something else.
 const KEY: &str = "version";
 
 /// The version that was remembered for this container.
 pub fn recall(memory: &Memory, container: &Container) -> Option<String> {
+    answer(memory, container).filter(|version| !version.is_empty())
+}
+
+/// What was answered for this container; empty when it was no version.
+fn answer(memory: &Memory, container: &Container) -> Option<String> {
     let remembered = memory.get(KEY).ok()??;
     let (id, version) = remembered.split_once(' ')?;
     (id == container.id()).then(|| version.to_owned())
@@ -31,31 +36,30 @@ impl DockerContainer {
         let Ok(Some(container)) = api::inspect(&self.name, timeout) else {
             return;
         };
-        if recall(&memory, &container).is_some() {
+        if answer(&memory, &container).is_some() {
             return;
         }
         let Ok(outcome) = api::run(&self.name, &["buildkitd", "--version"], timeout) else {
             return;
         };
-        match parse(&outcome.output) {
-            Some(version) => {
-                let value = format!("{} {version}", container.id());
-                // Without it a version is not shown, and nothing else.
-                let _ = memory.update(KEY, |_| Some(value.clone()));
-            }
-            None => log::debug(format!(
+        let version = parse(&outcome.output);
+        if version.is_none() {
+            log::debug(format!(
                 "unexpected version format: {}",
                 outcome.output.trim_end()
-            )),
+            ));
         }
+        let value = format!("{} {}", container.id(), version.unwrap_or_default());
+        // Without it a version is not shown, and nothing else.
+        let _ = memory.update(KEY, |_| Some(value.clone()));
     }
 }
 
-/// `buildkitd github.com/moby/buildkit v0.8.3 81c2cbd…`: the third of four.
+/// `buildkitd github.com/moby/buildkit v0.8.3 81c2cbd…`: the third word. The last one, the revision, may be missing.
 fn parse(output: &str) -> Option<&str> {
     let fields: Vec<&str> = output.split_whitespace().collect();
     match fields.as_slice() {
-        [_, _, version, _] => Some(version),
+        [_, _, version] | [_, _, version, _] => Some(version),
         _ => None,
     }
 }
@@ -65,8 +69,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_third_of_four_words_is_the_version() {
+    fn the_third_word_is_the_version() {
         assert_eq!(parse("buildkitd github.com/x/y v0.8.3 81c2cbd\n"), Some("v0.8.3"));
+        assert_eq!(parse("buildkitd github.com/x/y v0.33.0 \n"), Some("v0.33.0"));
         assert_eq!(parse("buildkitd v0.8.3"), None);
     }
 }

@@ -43,13 +43,16 @@ const RELEASES: [(&str, &str); 35] = [
 ];
 /// The first engine whose BuildKit tells its version.
 const TELLING: u64 = 24;
+/// Before engines were named after years they ended at 1.13; 2 begins another count, of today's.
+const COUNTED_ANEW: std::ops::Range<u64> = 2..17;
 
 /// The BuildKit inside an engine; absent when it can say so itself.
 pub fn buildkit_of(engine: &str) -> Option<String> {
     let Some(version) = Version::parse(engine) else {
         return Some(own_name(engine));
     };
-    if version.numbers >= [TELLING, 0, 0] {
+    let [major, ..] = version.numbers;
+    if major >= TELLING || COUNTED_ANEW.contains(&major) {
         return None;
     }
     let row = RELEASES.iter().find(|(range, _)| version.is_in(range));
@@ -171,7 +174,7 @@ mod tests {
         for (engine, buildkit) in cases {
             assert_eq!(buildkit_of(engine).as_deref(), Some(buildkit), "{engine}");
         }
-        for engine in ["24.0.0", "24.0.0-rc.1", "29.1.3"] {
+        for engine in ["24.0.0", "24.0.0-rc.1", "29.1.3", "2.0.0-beta.24"] {
             assert_eq!(buildkit_of(engine), None, "{engine}");
         }
     }

@@ -64,6 +64,28 @@ fn events_tell_the_end_of_a_container_that_runs_again() {
             "stopped",
             "The container `buildx_buildkit_node0` was stopped",
         ),
+        // Stopped, and not told yet; killed for not ending in time.
+        (
+            kill(15) + "\n" + &kill(9) + "\n" + &die(137),
+            "stopped",
+            "The container `buildx_buildkit_node0` was stopped",
+        ),
+        (
+            kill(9) + "\n" + &die(137) + "\n" + r#"{"Action":"destroy"}"#,
+            "removed",
+            "The container `buildx_buildkit_node0` was removed",
+        ),
+        (
+            String::from(r#"{"Action":"oom"}"#) + "\n" + &kill(9) + "\n" + &die(137),
+            "killed",
+            "The container `buildx_buildkit_node0` was killed by SIGKILL",
+        ),
+        // The run after the one that was lost fails, too.
+        (
+            die(2) + "\n" + &die(1),
+            "exited",
+            "`buildkitd` in the container `buildx_buildkit_node0` exited with code 2",
+        ),
     ];
     for (events, word, message) in cases {
         let finding = finding(&events);
@@ -162,9 +184,23 @@ fn events_are_asked_for_by_the_engines_clock() {
         .iter()
         .find(|(request, _)| request.contains("/events"))
         .unwrap();
-    // Opened 5 s before now, and a second to be sure.
-    let expected = "GET /events?since=4102444804.000000000&until=4102444810.000000000&filters=%7B%22container%22%3A%5B%22\
+    // Opened 5 s before now.
+    let expected = "GET /events?since=4102444805.000000000&until=4102444810.000000000&filters=%7B%22container%22%3A%5B%22\
         buildx_buildkit_node0%22%5D%2C%22event%22%3A%5B%22die%22%2C%22oom%22%2C%22kill%22%2C%22stop%22%2C%22destroy%22%5D\
         %2C%22type%22%3A%5B%22container%22%5D%7D";
     assert_eq!(events, expected);
+}
+
+#[test]
+fn only_the_last_lines_of_a_log_are_shown() {
+    let host = Host::new();
+    let engine = Engine::serving(&host);
+    engine.with(|state| {
+        state.run_buildx(&[]);
+        state.events = die(1);
+        state.log = (0..30).map(|line| format!("line {line}\n")).collect();
+    });
+    let finding = open(&host).explain(&host.loss(NAME)).unwrap();
+    let log = detail(&finding, "log").unwrap();
+    assert_eq!((log.lines().count(), log.lines().next()), (20, Some("line 11")));
 }
