@@ -84,8 +84,10 @@ fn visible(container: &Container, plan: &Plan<'_>) -> Vec<String> {
     differing.map(|(name, _)| name.to_owned()).collect()
 }
 
-/// A verified image is used by its digest, behind the reference that was asked for.
+/// A verified image is used by its digest, behind the reference that was asked for. Docker Hub may be named or not.
 fn is_image(used: &str, wanted: &str) -> bool {
+    let short = |reference| str::strip_prefix(reference, "docker.io/").unwrap_or(reference);
+    let (used, wanted) = (short(used), short(wanted));
     used.strip_prefix(wanted)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with("@sha256:"))
 }

@@ -25,8 +25,13 @@ pub fn pull(settings: &Settings, step: &Step<'_>) -> Result<Image> {
     let wanted = &settings.image;
     let part = step.begin(&format!("pulling image {wanted}"));
     match engine::pull(wanted, None, is_to_verify(settings), &part) {
-        Ok(reference) => Ok(Image {
-            reference,
+        // Only a digest says more than what was asked for, however the name is spelled.
+        Ok(pulled) => Ok(Image {
+            reference: if pulled.contains('@') {
+                pulled
+            } else {
+                wanted.clone()
+            },
             pull_error: None,
         }),
         Err(error) if ends_at_once(&error) => {

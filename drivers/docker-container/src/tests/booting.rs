@@ -308,6 +308,22 @@ fn without_image_and_registry_the_pull_is_the_reason() {
 }
 
 #[test]
+fn another_spelling_of_the_image_changes_nothing() {
+    let (host, engine) = with_engine();
+    engine.with(|state| state.pulled = format!("docker.io/{IMAGE}"));
+    boot(&host).unwrap();
+    assert_eq!(made(&host)["Image"], IMAGE);
+    let host = Host::new();
+    let engine = Engine::serving(&host);
+    engine.with(|state| {
+        state.run_buildx(&[]);
+        state.containers.get_mut(NAME).unwrap()["Config"]["Image"] =
+            json!(format!("docker.io/{IMAGE}@sha256:abc"));
+    });
+    assert_eq!(open(&host).status(), Ok(Status::new(State::Running)));
+}
+
+#[test]
 fn a_verified_image_is_used_by_its_digest_and_is_no_difference() {
     let (host, engine) = with_engine();
     engine.with(|state| state.pulled = format!("{IMAGE}@sha256:abc"));
