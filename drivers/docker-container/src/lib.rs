@@ -16,11 +16,12 @@ mod options;
 mod readiness;
 mod version;
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use bkhost_driver::{
     ByteStream, Config, Connection, DialRequest, Driver, DriverInfo, Endpoint, Error, ErrorKind, Finding,
-    Instance, LogRequest, Loss, Pair, Removal, Result, State, Status, Step, Worker,
+    Instance, LogRequest, Loss, Pair, Removal, Result, Retry, State, Status, Step, Worker,
 };
 
 use crate::api::Container;
@@ -35,6 +36,8 @@ bkhost_driver::export!(DockerContainer);
 const ANSWER: Duration = Duration::from_secs(20);
 /// How long stopping may take: the engine kills after 10 s, or as the container says.
 const STOPPING: Duration = Duration::from_secs(120);
+/// How long others may be in the way of a removal.
+const CONTENTION: Duration = Duration::from_secs(10);
 /// Limit of asking for the version of an old daemon, which nobody waits for gladly.
 const VERSION: Duration = Duration::from_secs(5);
 
@@ -46,6 +49,8 @@ struct DockerContainer {
     flags: Vec<String>,
     files: Vec<File>,
     config: Config,
+    /// What `status` saw, for the `instances` that the host asks for next.
+    seen: Cell<Option<State>>,
 }
 
 impl Driver for DockerContainer {
@@ -66,6 +71,7 @@ impl Driver for DockerContainer {
             flags: config.daemon_flags(),
             settings,
             config,
+            seen: Cell::new(None),
         })
     }
 
@@ -83,9 +89,11 @@ impl Driver for DockerContainer {
 
     fn status(&self) -> Result<Status> {
         let Some(container) = self.inspect()? else {
+            self.seen.set(Some(State::Inactive));
             return Ok(Status::new(State::Inactive));
         };
         let (state, detail) = state_of(&container);
+        self.seen.set(Some(state));
         let status = match version::recall(&self.config.memory(), &container) {
             Some(version) => Status::new(state).with_attribute("version", version),
             None => Status::new(state),
@@ -108,8 +116,10 @@ impl Driver for DockerContainer {
     }
 
     fn instances(&self) -> Result<Vec<Instance>> {
-        let container = self.inspect()?;
-        let state = container.as_ref().map(|container| state_of(container).0);
+        let state = match self.seen.take() {
+            Some(state) => Some(state),
+            None => self.inspect()?.map(|container| state_of(&container).0),
+        };
         Ok(match state {
             Some(State::Running) => vec![Instance::new(&self.name, State::Running)],
             _ => Vec::new(),
@@ -146,15 +156,14 @@ impl Driver for DockerContainer {
             return Ok(());
         }
         step.run(&format!("removing container {}", self.name), |part| {
-            let path = format!("/containers/{}?force=1&v=1", self.name);
-            api::delete(&path, part.time_left_or(STOPPING)).map(|_| ())
+            delete(&format!("/containers/{}?force=1&v=1", self.name), part)
         })?;
         if removal.keep_state {
             return Ok(());
         }
         let volume = self.plan().volume();
         step.run(&format!("removing volume {volume}"), |part| {
-            api::delete(&format!("/volumes/{volume}"), part.time_left_or(STOPPING)).map(|_| ())
+            delete(&format!("/volumes/{volume}"), part)
         })
     }
 
@@ -191,6 +200,13 @@ impl DockerContainer {
             }
         }
     }
+}
+
+/// Removes what this path names. Somebody else who is at the same makes it a conflict for a moment.
+fn delete(path: &str, step: &Step<'_>) -> Result<()> {
+    let retry = Retry::new(step).within(CONTENTION);
+    let retry = retry.when(|error| error.kind() == ErrorKind::Conflict);
+    retry.run(|_| api::delete(path, step.time_left_or(STOPPING)).map(|_| ()))
 }
 
 /// The container's state, and what explains it.

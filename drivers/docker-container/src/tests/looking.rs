@@ -340,18 +340,40 @@ fn a_removal_takes_what_it_was_asked_to() {
 }
 
 #[test]
-fn a_volume_in_use_is_an_error() {
+fn a_volume_that_stays_in_use_is_an_error() {
     let host = Host::new();
     host.engine_answers(404, "");
-    host.engine_answers(409, "{\"message\":\"volume is in use\"}");
+    host.engine_serves(|_, _| (409, b"{\"message\":\"volume is in use\"}".to_vec()));
     let error = open(&host).remove(&host.step("rm"), &host.removal()).unwrap_err();
-    assert_eq!(
-        (error.kind(), error.message()),
-        (
-            ErrorKind::Conflict,
-            "Error response from daemon: volume is in use"
-        )
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert_eq!(error.message(), "Error response from daemon: volume is in use");
+    assert_eq!(host.elapsed(), Duration::from_secs(10));
+}
+
+#[test]
+fn two_who_remove_the_same_both_succeed() {
+    let host = Host::new();
+    host.engine_answers(
+        409,
+        "{\"message\":\"removal of container is already in progress\"}",
     );
+    host.engine_answers(404, "");
+    host.engine_answers(409, "{\"message\":\"volume is in use\"}");
+    host.engine_answers(404, "");
+    assert_eq!(open(&host).remove(&host.step("rm"), &host.removal()), Ok(()));
+}
+
+#[test]
+fn a_listing_asks_the_engine_once() {
+    let host = Host::new();
+    let engine = Engine::serving(&host);
+    engine.with(|state| state.run_buildx(&[]));
+    let driver = open(&host);
+    driver.status().unwrap();
+    assert_eq!(driver.instances().unwrap().len(), 1);
+    assert_eq!(host.engine_requests().len(), 1);
+    engine.with(|state| state.end(0));
+    assert_eq!(driver.instances(), Ok(vec![]));
 }
 
 #[test]
