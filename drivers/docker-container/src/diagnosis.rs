@@ -69,7 +69,11 @@ impl DockerContainer {
             }
             if begun.elapsed() >= AFTERMATH || deadline.is_over() || loss.step.is_cancelled() {
                 let log = api::last_lines(&self.name, None, deadline.timeout(ANSWER));
-                return Ok(with_facts(self.cut(), &course, log, loss));
+                let finding = match course.out_of_memory {
+                    true => self.out_of_memory(container.as_ref(), "Something in the container"),
+                    false => self.cut(),
+                };
+                return Ok(with_facts(finding, &course, log, loss));
             }
             let pause = timer(deadline.timeout(PAUSE));
             wait_any(&[&pause, &loss.step.cancellation()]);
@@ -119,7 +123,7 @@ impl DockerContainer {
         let name = &self.name;
         // A step that ran out of memory earlier has nothing to do with a kill that somebody asked for.
         if course.out_of_memory && course.signal.is_none() && code == OUT_OF_MEMORY {
-            return self.out_of_memory(container);
+            return self.out_of_memory(container, "The container");
         }
         if course.stopped {
             return Finding::new("stopped", format!("The container `{name}` was stopped"))
@@ -146,16 +150,17 @@ impl DockerContainer {
         }
     }
 
-    fn out_of_memory(&self, container: Option<&Container>) -> Finding {
+    /// `what` is what the kernel chose: the daemon and with it the container, or a process in it, such as a step's.
+    fn out_of_memory(&self, container: Option<&Container>, what: &str) -> Finding {
         let name = &self.name;
         let limit = container.map_or(0, |container| container.number("/HostConfig/Memory"));
         let word = "oom-killed";
         match limit {
-            0 => Finding::new(word, format!("The container `{name}` was killed: its machine ran out of memory"))
+            0 => Finding::new(word, format!("{what} `{name}` was killed: its machine ran out of memory"))
                 .with_hint("Let fewer steps run at once (`max-parallelism` in `buildkitd.toml`), or give the machine more memory"),
             limit => Finding::new(
                 word,
-                format!("The container `{name}` was killed: it ran out of memory, its limit is {}", size(limit)),
+                format!("{what} `{name}` was killed: it ran out of memory, its limit is {}", size(limit)),
             )
             .with_hint("Raise the driver option `memory`, or let fewer steps run at once (`max-parallelism` in `buildkitd.toml`)")
             .with_detail("limit", limit.to_string()),

@@ -86,18 +86,20 @@ impl DockerContainer {
 
     fn early_end(&self, container: &Container) -> Error {
         let code = container.number("/State/ExitCode");
-        let words = match container.flag("/State/OOMKilled") {
-            true => format!(
-                "`buildkitd` in the container `{}` ran out of memory before it served",
-                self.name
+        let name = &self.name;
+        let log = format!("Its whole log: `docker logs {name}`");
+        let (words, hint) = match container.flag("/State/OOMKilled") {
+            true => (
+                format!("`buildkitd` in the container `{name}` ran out of memory before it served"),
+                "Raise the driver option `memory`, or give the machine more".to_owned(),
             ),
-            false => format!(
-                "`buildkitd` in the container `{}` exited with code {code} before it served",
-                self.name
+            false => (
+                format!("`buildkitd` in the container `{name}` exited with code {code} before it served"),
+                log,
             ),
         };
         let error = Error::new(ErrorKind::Other, words)
-            .with_hint(format!("Its whole log: `docker logs {}`", self.name))
+            .with_hint(hint)
             .with_detail("exit-code", code.to_string());
         with_log(error, api::last_lines(&self.name, None, ANSWER))
     }

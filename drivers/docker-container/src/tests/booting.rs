@@ -406,6 +406,19 @@ fn a_daemon_that_ends_is_not_waited_for() {
 }
 
 #[test]
+fn a_daemon_without_enough_memory_says_what_to_raise() {
+    let (host, engine) = with_engine();
+    engine.with(|state| state.failures = u32::MAX);
+    engine.before(&format!("POST /containers/{NAME}/exec"), |state| {
+        state.end(137);
+        state.set("OOMKilled", json!(true));
+    });
+    let error = boot(&host).unwrap_err();
+    assert!(error.message().contains("ran out of memory before it served"));
+    assert!(error.hint().unwrap().contains("`memory`"));
+}
+
+#[test]
 fn one_that_is_started_again_and_again_is_given_up() {
     let (host, engine) = with_engine();
     engine.with(|state| state.failures = u32::MAX);

@@ -145,6 +145,17 @@ fn a_container_that_runs_on_has_lost_the_way_to_it() {
 }
 
 #[test]
+fn a_container_that_runs_on_may_have_lost_a_process_for_want_of_memory() {
+    let finding = finding(r#"{"Action":"oom"}"#);
+    let words = "Something in the container `buildx_buildkit_node0` was killed: it ran out of memory, its limit is 512 MiB";
+    assert_eq!(
+        (finding.word.as_str(), finding.message.as_str()),
+        ("oom-killed", words)
+    );
+    assert!(finding.hint.unwrap().contains("`memory`"));
+}
+
+#[test]
 fn an_engine_that_was_restarted_has_started_the_container_anew() {
     let host = Host::new();
     let engine = Engine::serving(&host);
