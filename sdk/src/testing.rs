@@ -255,10 +255,17 @@ impl Host {
         processes::RUNTIME_FOLDER
     }
 
-    /// Lets the engine answer its next request.
+    /// Lets the engine answer its next request. A status of 0 is an engine that cannot be reached. A pull is the request
+    /// `PULL reference`: a body names another reference to use, a status of 400 and above fails it with these words.
     pub fn engine_answers(&self, status: u16, body: impl AsRef<[u8]>) {
         let answer = (status, body.as_ref().to_vec());
         with(|world| world.engine.answers.push_back(answer));
+    }
+
+    /// Lets this answer all requests to the engine for which no answer was scripted: an engine with a state of its own.
+    /// It must not call the host.
+    pub fn engine_serves(&self, serve: impl FnMut(&str, &[u8]) -> (u16, Vec<u8>) + 'static) {
+        with(|world| world.engine.server = Some(Box::new(serve)));
     }
 
     /// Requests to the engine as `METHOD path`, with their bodies.

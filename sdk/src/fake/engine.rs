@@ -12,10 +12,20 @@ use crate::ErrorKind;
 use crate::host::types::Pair;
 
 /// Answers to come, and requests that were made as `METHOD path`, with their bodies.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Script {
     pub answers: VecDeque<(u16, Vec<u8>)>,
+    pub server: Option<Server>,
     pub requests: Vec<(String, Vec<u8>)>,
+}
+
+/// What answers once no scripted answer is left.
+pub(crate) type Server = Box<dyn FnMut(&str, &[u8]) -> (u16, Vec<u8>)>;
+
+impl std::fmt::Debug for Script {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_list().entries(&self.requests).finish()
+    }
 }
 
 pub(crate) fn send(
@@ -38,13 +48,16 @@ pub(crate) fn send(
 impl Script {
     pub(crate) fn answer(&mut self, request: &str, body: &[u8]) -> Answer<(u16, Vec<u8>)> {
         self.requests.push((request.to_owned(), body.to_vec()));
-        let unscripted = || {
-            failure(
+        let scripted = self.answers.pop_front();
+        let answer = scripted.or_else(|| self.server.as_mut().map(|serve| serve(request, body)));
+        match answer {
+            Some((0, words)) => Err(failure(ErrorKind::Refused, String::from_utf8_lossy(&words))),
+            Some(answer) => Ok(answer),
+            None => Err(failure(
                 ErrorKind::Unavailable,
                 format!("The script has no answer to `{request}`"),
-            )
-        };
-        self.answers.pop_front().ok_or_else(unscripted)
+            )),
+        }
     }
 }
 
@@ -84,8 +97,13 @@ pub(crate) fn open_http2(timeout: u64) -> Answer<Connection> {
 }
 
 pub(crate) fn pull(reference: &str, _platform: Option<&str>, _verify: bool, _step: &Step) -> Answer<String> {
-    with(|world| world.engine.answer(&format!("PULL {reference}"), &[]))?;
-    Ok(reference.to_owned())
+    let (status, body) = with(|world| world.engine.answer(&format!("PULL {reference}"), &[]))?;
+    let words = String::from_utf8_lossy(&body).into_owned();
+    match (status, words.is_empty()) {
+        (400.., _) => Err(failure(ErrorKind::Other, words)),
+        (_, true) => Ok(reference.to_owned()),
+        (_, false) => Ok(words),
+    }
 }
 
 pub(crate) fn api_version(_timeout: u64) -> Answer<String> {
