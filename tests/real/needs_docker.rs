@@ -3,6 +3,9 @@
 mod engine;
 mod needs_buildx;
 mod needs_registry;
+mod nerdctl;
+mod reach;
+mod walk_through;
 
 use std::path::PathBuf;
 

@@ -177,6 +177,12 @@ pub fn is_nobody_there(error: &Error) -> bool {
     error.kind() == ErrorKind::Unavailable && NOBODY.iter().any(|words| said.contains(words))
 }
 
+/// Whether `buildctl` was there and no socket: the daemon is not up, or was given other addresses only.
+pub fn misses_socket(error: &Error) -> bool {
+    let said = said(error);
+    said.contains("dial unix") && said.contains("no such file or directory")
+}
+
 /// The command that shows the last words of a daemon in a container or pod.
 pub fn log_command(target: &Target) -> Option<String> {
     let given = |option: &str, value: &Option<String>| match value {

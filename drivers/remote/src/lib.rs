@@ -183,8 +183,12 @@ impl Remote {
         if error.hint().is_some() || !self.may_heal(&error) {
             return error;
         }
+        let check = match helper::misses_socket(&error) {
+            true => "Check that the daemon listens on its default socket there, whatever its other addresses are",
+            false => "Check that the daemon runs there",
+        };
         error.with_hint(format!(
-            "Check that the daemon runs there; the driver option `timeout` ({:?}) says how long to wait for it",
+            "{check}; the driver option `timeout` ({:?}) says how long to wait for it",
             self.settings.timeout
         ))
     }

@@ -555,6 +555,20 @@ fn a_helper_whose_daemon_is_about_to_start_is_tried_again() {
 }
 
 #[test]
+fn a_daemon_with_other_addresses_only_is_thought_of() {
+    let words = "error: dial unix /run/buildkit/buildkitd.sock: connect: no such file or directory";
+    let failing = Script::new().fail(ended("docker", 1, words));
+    let answers = (0..50).fold(Listener::new(), |listener, _| listener.accept(failing.clone()));
+    let (error, elapsed) = boot_through("docker-container://x", "docker-exec:x:-", answers);
+    assert_eq!(elapsed, seconds(20));
+    let hint = error.hint().unwrap();
+    assert!(
+        hint.starts_with("Check that the daemon listens on its default socket there"),
+        "{hint}"
+    );
+}
+
+#[test]
 fn what_a_helper_says_on_its_standard_output_counts() {
     let words = "OCI runtime exec failed: exec: \"buildctl\": executable file not found in $PATH\n";
     let silent = Error::new(ErrorKind::Unavailable, "`docker` ended with exit status: 127")
