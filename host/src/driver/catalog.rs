@@ -183,6 +183,10 @@ impl Drivers for Catalog {
         Ok((*info).clone())
     }
 
+    async fn imports(&self, driver: &str) -> DriverResult<BTreeMap<String, Vec<String>>> {
+        Ok(self.track(driver).await?.imports())
+    }
+
     async fn open(&self, driver: &str, config: NodeConfig) -> DriverResult<Box<dyn Node>> {
         let track = self.track(driver).await?;
         track.open(Arc::clone(&self.environment), config).await
@@ -209,7 +213,10 @@ mod tests {
         assert_eq!(error.to_string(), "failed to find driver \"docker-containr\"");
         assert_eq!(error.hint.as_deref(), Some("Did you mean `docker-container`?"));
         let hint = catalog().info("zzz").await.unwrap_err().hint.unwrap();
-        assert!(hint.starts_with("Known drivers: docker, docker-container"), "{hint}");
+        assert!(
+            hint.starts_with("Known drivers: docker, docker-container"),
+            "{hint}"
+        );
     }
 
     #[tokio::test]
