@@ -2,6 +2,7 @@
 
 mod altered;
 mod engine;
+mod memory;
 mod needs_buildx;
 mod needs_registry;
 mod nerdctl;
