@@ -1,6 +1,7 @@
 //! Real Docker Engines, a current one and an old one.
 
 mod altered;
+mod drift;
 mod engine;
 mod needs_buildx;
 mod needs_registry;
