@@ -221,12 +221,44 @@ async fn a_stream_without_an_upgrade_is_not_waited_for() {
 #[tokio::test]
 async fn a_version_that_the_user_fixed_is_not_asked_for() {
     let mut fake = fake(vec![vec!["HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]]);
-    fake.engine.version = OnceCell::new_with(Some(ApiVersion::pinned("v1.43").unwrap()));
+    fake.engine.pinned = Some(ApiVersion::pinned("v1.43").unwrap());
     fake.engine.send(&Request::new("GET", "/info")).await.unwrap();
     assert_eq!(
         first_lines(&fake.asked.await.unwrap()),
         ["GET /v1.43/info HTTP/1.1"]
     );
+}
+
+#[tokio::test]
+async fn an_engine_tells_once_whether_it_has_a_builder() {
+    let own = "HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nBuilder-Version: 1\r\n\r\n";
+    let empty = "HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nBuilder-Version:\r\n\r\n";
+    for (answer, has_builder) in [(own, true), (empty, false), (PONG, false)] {
+        let fake = fake(vec![vec![answer]]);
+        let engine = &fake.engine;
+        let told = engine.ping().await.unwrap();
+        assert_eq!(
+            (told.version.to_string().as_str(), told.has_builder),
+            ("1.41", has_builder)
+        );
+        assert_eq!(engine.ping().await.unwrap(), told);
+        assert_eq!(fake.asked.await.unwrap().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_hangs_is_waited_for_so_long() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("d.sock");
+    let _listener = UnixListener::bind(&path).unwrap();
+    let endpoint = Endpoint {
+        url: "unix:///d.sock".to_owned(),
+        address: Address::Unix(path.display().to_string()),
+        base_path: String::new(),
+    };
+    let silent = Engine::new(endpoint, Opener::default(), None);
+    let error = silent.ping_within(Duration::from_millis(30)).await.unwrap_err();
+    assert!(matches!(error, EngineError::Silent { .. }), "{error}");
 }
 
 #[tokio::test]

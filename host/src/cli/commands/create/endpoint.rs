@@ -1,7 +1,9 @@
 //! What a node's endpoint is, by what its driver wants.
 
 use super::request::Request;
+use crate::cli::builders;
 use crate::cli::settings::Context;
+use crate::cli::values;
 use crate::error::{CommandError, Result};
 use crate::store::docker::contexts::DEFAULT;
 use crate::store::docker::host;
@@ -89,5 +91,30 @@ fn active_engine(context: &Context<'_>, kept: Option<String>) -> Result<Endpoint
     Ok(Endpoint {
         address,
         explicit: false,
+    })
+}
+
+/// What may help when the engine of a new node cannot be reached: a word that is no context counts as a host, and there
+/// are builders that need no engine.
+pub fn advice(context: &Context<'_>, request: &Request) -> Option<String> {
+    if request.driver.endpoint.kind != "engine" {
+        return None;
+    }
+    let Some(typed) = &request.endpoint else {
+        let local = builders::local(context).filter(|_| request.is_driver_guessed)?;
+        return Some(format!(
+            "`--driver {}` makes a builder that needs no engine",
+            local.record.driver
+        ));
+    };
+    let contexts = context.contexts.list().ok()?;
+    let mut names = contexts.iter().map(|context| context.name.as_str());
+    if typed.contains("://") || names.clone().any(|name| name == typed) {
+        return None;
+    }
+    let taken = format!("There is no docker context `{typed}`, so it was taken for a host's name");
+    Some(match values::nearest(typed, &mut names) {
+        Some(near) => format!("{taken}. Did you mean the context `{near}`?"),
+        None => taken,
     })
 }
