@@ -71,7 +71,7 @@ fn try_run(arguments: &[String], environment: &Environment, ui: &Ui, drivers: &d
 }
 
 fn dispatch(context: &Context<'_>, command: Command) -> Result<()> {
-    use commands::{build, create, dial_stdio, driver, inspect, logs, ls, rm, stop, use_builder};
+    use commands::{build, create, dial_stdio, driver, inspect, logs, ls, renew, rm, stop, use_builder};
     match command {
         Command::Build(args) => block_on_threads(context, build::run(context, *args)),
         Command::Create(args) => block_on(context, create::run(context, args)),
@@ -79,6 +79,7 @@ fn dispatch(context: &Context<'_>, command: Command) -> Result<()> {
         Command::Ls(args) => block_on(context, ls::run(context, &args)),
         Command::Inspect(args) => block_on(context, inspect::run(context, &args)),
         Command::Stop(args) => block_on(context, stop::run(context, &args)),
+        Command::Renew(args) => block_on(context, renew::run(context, &args)),
         Command::Rm(args) => block_on(context, rm::run(context, args)),
         Command::DialStdio(args) => block_on(context, dial_stdio::run(context, &args)),
         Command::Logs(args) => block_on(context, logs::run(context, &args)),

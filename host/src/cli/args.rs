@@ -3,7 +3,8 @@
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use super::commands::{
-    build, completion, create, dial_stdio, driver, inspect, logs, ls, man, rm, stop, use_builder, version,
+    build, completion, create, dial_stdio, driver, inspect, logs, ls, man, renew, rm, stop, use_builder,
+    version,
 };
 use super::complete;
 
@@ -53,6 +54,8 @@ pub enum Command {
     Ls(ls::Args),
     /// Show everything about a builder
     Inspect(inspect::Args),
+    /// Make the daemons of a builder run as configured, keeping their cache
+    Renew(renew::Args),
     /// Stop the daemons of a builder, keeping their cache
     Stop(stop::Args),
     /// Remove builders

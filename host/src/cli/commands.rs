@@ -9,6 +9,7 @@ pub mod inspect;
 pub mod logs;
 pub mod ls;
 pub mod man;
+pub mod renew;
 pub mod rm;
 pub mod stop;
 pub mod use_builder;

@@ -165,6 +165,12 @@ fn say_troubles(context: &Context<'_>, reports: &[BuilderReport]) {
                     node.node.name, error.message
                 ));
             }
+            if let Some(settings) = &node.drift {
+                lines.push(format!(
+                    "{name} ({}) runs with other settings than configured: {settings}. Apply them with `bkhost renew {name}`",
+                    node.node.name
+                ));
+            }
         }
     }
     if !lines.is_empty() {
