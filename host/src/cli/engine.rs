@@ -1,5 +1,6 @@
 //! What the command line itself wants to know of engines: whether there is one, and what builds in it.
 
+use std::os::unix::fs::FileTypeExt as _;
 use std::time::{Duration, Instant};
 
 use super::builders::{self, Builder, Origin};
@@ -20,10 +21,10 @@ const PING_LIMIT: Duration = Duration::from_secs(20);
 /// The engine of the active docker context.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Active {
-    /// Somebody named it, or its socket exists. Whether it answers shows when it is used: a dead engine is an error,
+    /// Somebody named it, or it has a socket at the usual place. Whether it answers shows when it is used: a dead engine is an error,
     /// not a reason to build elsewhere.
     There(DockerContext),
-    /// Nobody named one, and the usual socket does not exist.
+    /// Nobody named one, and there is no socket at the usual place.
     Nowhere(DockerContext),
     /// There is no driver for engines.
     Unserved,
@@ -51,13 +52,13 @@ pub fn active(context: &Context<'_>) -> Result<Active> {
     })
 }
 
-/// A socket must exist; anything else can only be tried.
+/// A socket must be there, seen or not; anything else can only be tried.
 fn may_answer(host: &str) -> bool {
-    let missing = |path: &str| {
-        let error = std::fs::metadata(path).err();
-        error.is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound)
-    };
-    !host.strip_prefix("unix://").is_some_and(missing)
+    host.strip_prefix("unix://")
+        .is_none_or(|path| match std::fs::metadata(path) {
+            Ok(found) => found.file_type().is_socket(),
+            Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+        })
 }
 
 /// The error for an active docker context that does not exist.
@@ -148,4 +149,24 @@ pub async fn driver_of_engines(context: &Context<'_>) -> Option<String> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_is_there_when_its_socket_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| may_answer(&format!("unix://{}/{name}", dir.path().display()));
+        assert!(!at("d.sock"));
+        let listener = std::os::unix::net::UnixListener::bind(dir.path().join("d.sock")).unwrap();
+        assert!(at("d.sock"));
+        drop(listener);
+        assert!(at("d.sock"), "one that is stopped is there, too");
+        // A container that is given a socket which does not exist makes a folder of it.
+        std::fs::create_dir(dir.path().join("folder.sock")).unwrap();
+        assert!(!at("folder.sock"));
+        assert!(may_answer("tcp://h:2375"));
+    }
 }

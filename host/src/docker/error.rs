@@ -267,6 +267,9 @@ impl EngineError {
             }
             Self::Context(error) => return error.hint(),
             Self::Address(_) | Self::Scheme { .. } => ADDRESS_HINT,
+            Self::Ssh { .. } => {
+                "An engine behind ssh is written `ssh://[USER@]HOST[:PORT][/SOCKET]`; keys take the place of passwords"
+            }
             Self::NoSocket { others, .. } => {
                 return Some(with_others(
                     "Start the engine, or name the one to use: `docker context use NAME`, or the variable DOCKER_HOST",

@@ -214,7 +214,10 @@ mod tests {
         assert_eq!(error.to_string(), "failed to find driver \"docker-containr\"");
         assert_eq!(error.hint.as_deref(), Some("Did you mean `docker-container`?"));
         let hint = catalog().info("zzz").await.unwrap_err().hint.unwrap();
-        assert!(hint.starts_with("Known drivers: docker, docker-container"), "{hint}");
+        assert!(
+            hint.starts_with("Known drivers: docker, docker-container"),
+            "{hint}"
+        );
     }
 
     #[tokio::test]
