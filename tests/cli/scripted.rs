@@ -131,6 +131,10 @@ impl Drivers for Scripted {
         info(driver).ok_or_else(|| error(DriverErrorKind::NotFound, driver, "unknown"))
     }
 
+    async fn imports(&self, _driver: &str) -> DriverResult<BTreeMap<String, Vec<String>>> {
+        Ok(BTreeMap::new())
+    }
+
     async fn open(&self, driver: &str, config: NodeConfig) -> DriverResult<Box<dyn Node>> {
         let info = self.info(driver).await?;
         for name in config.options.keys() {

@@ -1,5 +1,6 @@
 //! Real Docker Engines, a current one and an old one.
 
+mod altered;
 mod engine;
 mod needs_buildx;
 mod needs_registry;

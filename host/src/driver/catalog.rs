@@ -188,6 +188,10 @@ impl Drivers for Catalog {
         Some(Arc::clone(&self.environment.engines))
     }
 
+    async fn imports(&self, driver: &str) -> DriverResult<BTreeMap<String, Vec<String>>> {
+        Ok(self.track(driver).await?.imports())
+    }
+
     async fn open(&self, driver: &str, config: NodeConfig) -> DriverResult<Box<dyn Node>> {
         let track = self.track(driver).await?;
         track.open(Arc::clone(&self.environment), config).await

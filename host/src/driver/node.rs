@@ -299,6 +299,9 @@ pub trait Drivers: Send + Sync {
         None
     }
 
+    /// Functions that a driver imports, by interface. What is not among them it cannot call.
+    async fn imports(&self, driver: &str) -> DriverResult<BTreeMap<String, Vec<String>>>;
+
     /// Opens a node: validates every option, touches nothing.
     async fn open(&self, driver: &str, config: NodeConfig) -> DriverResult<Box<dyn Node>>;
 }
