@@ -7,8 +7,12 @@ use std::path::Path;
 use crate::scripted::Scripted;
 use crate::sealed::Sealed;
 
-/// Listens at `path`, and answers each connection once as an engine does that is asked for a sign of life. It goes with
-/// the process.
+/// An engine with BuildKit says so in a header.
+const WITH_BUILDKIT: &str = "Builder-Version: 2\r\n";
+const WITHOUT: &str = "Builder-Version:\r\n";
+
+/// Listens at `path`, and answers each connection once: to a request for a sign of life as an engine does, to all others
+/// as one that does not know them. It goes with the process.
 fn engine(path: &Path, builder: &'static str) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     let listener = UnixListener::bind(path).unwrap();
@@ -20,8 +24,13 @@ fn engine(path: &Path, builder: &'static str) {
             while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|read| read > 0) {
                 head.extend(byte);
             }
+            let status = if head.starts_with(b"HEAD /_ping") {
+                "200 OK"
+            } else {
+                "404 Not Found"
+            };
             let answer = format!(
-                "HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\n{builder}Content-Length: 0\r\nConnection: close\r\n\r\n"
+                "HTTP/1.1 {status}\r\nApi-Version: 1.41\r\n{builder}Content-Length: 0\r\nConnection: close\r\n\r\n"
             );
             let _ = stream.write_all(answer.as_bytes());
         }
@@ -56,7 +65,7 @@ fn trimmed(table: &str) -> String {
 #[test]
 fn the_active_engine_is_the_builder() {
     let (sealed, drivers) = at_engine();
-    engine(&sealed.home().join("d.sock"), "Builder-Version: 2\r\n");
+    engine(&sealed.home().join("d.sock"), WITH_BUILDKIT);
     assert_eq!(sealed.run(&drivers, CHOICE).ok(), "default:docker\n");
     // Nobody needs to know of a daemon that nobody has started.
     let listed = sealed.run(&drivers, "ls");
@@ -74,7 +83,7 @@ fn the_active_engine_is_the_builder() {
 #[test]
 fn an_engine_without_a_builder_gets_one_in_a_container() {
     let (sealed, drivers) = at_engine();
-    engine(&sealed.home().join("d.sock"), "Builder-Version:\r\n");
+    engine(&sealed.home().join("d.sock"), WITHOUT);
     assert_eq!(sealed.run(&drivers, CHOICE).ok(), "default:docker-container\n");
     sealed.run(&drivers, "stop").ok();
     assert_eq!(drivers.done(), ["stop default"]);
@@ -83,7 +92,7 @@ fn an_engine_without_a_builder_gets_one_in_a_container() {
 #[test]
 fn a_dead_engine_that_was_named_is_an_error_and_no_reason_to_build_elsewhere() {
     let (sealed, drivers) = at_engine();
-    engine(&sealed.home().join(".colima/default/docker.sock"), "");
+    engine(&sealed.home().join(".colima/default/docker.sock"), WITHOUT);
     let refused = sealed.run(&drivers, BUILD).refused();
     let (words, hint) = refused.split_once("\nhint: ").unwrap();
     assert_eq!(
@@ -107,7 +116,7 @@ fn a_dead_engine_that_was_named_is_an_error_and_no_reason_to_build_elsewhere() {
 #[test]
 fn contexts_whose_engines_do_not_answer_are_listed_last() {
     let (sealed, drivers) = at_engine();
-    engine(&sealed.home().join("d.sock"), "Builder-Version: 2\r\n");
+    engine(&sealed.home().join("d.sock"), WITH_BUILDKIT);
     add_context(&sealed, "dead", "unix:///nonexistent/d.sock");
     add_context(
         &sealed,
@@ -151,8 +160,12 @@ fn a_context_that_does_not_exist_is_named_with_who_chose_it() {
     add_context(&sealed, "prodd", "unix:///nonexistent/d.sock");
     let drivers = Scripted::with_docker();
     insta::assert_snapshot!(sealed.run(&drivers, BUILD).refused(), @r#"
+    ERROR: no builder "prod" found
+    hint: The docker context `prod`, which DOCKER_CONTEXT names, does not exist. Did you mean `prodd`?
+    "#);
+    insta::assert_snapshot!(sealed.run(&drivers, "create --name x").refused(), @r#"
     ERROR: unable to resolve docker endpoint: context "prod": context not found
-    hint: It was chosen by DOCKER_CONTEXT. Did you mean `prodd`?
+    hint: The docker context `prod`, which DOCKER_CONTEXT names, does not exist. Did you mean `prodd`?
     "#);
     let sealed = Sealed::new();
     std::fs::create_dir_all(sealed.home().join(".docker")).unwrap();
@@ -162,8 +175,8 @@ fn a_context_that_does_not_exist_is_named_with_who_chose_it() {
     )
     .unwrap();
     insta::assert_snapshot!(sealed.run(&drivers, BUILD).refused(), @r#"
-    ERROR: unable to resolve docker endpoint: context "gone": context not found
-    hint: It was chosen by `docker context use`. `docker context ls` lists those there are
+    ERROR: no builder "gone" found
+    hint: The docker context `gone`, which `currentContext` in the docker client's `config.json` names, does not exist; `docker context ls` lists those that do
     "#);
 }
 

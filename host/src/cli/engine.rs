@@ -4,12 +4,12 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::time::{Duration, Instant};
 
 use super::builders::{self, Builder, Origin};
-use super::settings::Context;
+use super::settings::{self, Context};
 use super::status::{self, Trouble};
 use super::values;
 use crate::docker::error::EngineError;
 use crate::docker::sockets;
-use crate::error::{CommandError, Result};
+use crate::error::Result;
 use crate::store::docker::contexts::DockerContext;
 use crate::store::shared;
 
@@ -42,7 +42,7 @@ pub fn active(context: &Context<'_>) -> Result<Active> {
     }
     let name = context.contexts.active();
     let Some(engine) = context.contexts.get(name)? else {
-        return Err(unresolved(context, name));
+        return Err(settings::not_found(name).with_hint(missing_context_hint(context)));
     };
     let is_there = context.contexts.chosen_by().is_some() || may_answer(&engine.host);
     Ok(if is_there {
@@ -61,19 +61,17 @@ fn may_answer(host: &str) -> bool {
         })
 }
 
-/// The error for an active docker context that does not exist.
-fn unresolved(context: &Context<'_>, name: &str) -> CommandError {
-    let error = CommandError::user(format!(
-        "unable to resolve docker endpoint: context {name:?}: context not found"
-    ));
+/// What may help when the active docker context does not exist.
+pub fn missing_context_hint(context: &Context<'_>) -> String {
+    let name = context.contexts.active();
     let by = context.contexts.chosen_by();
-    let by = by.map_or_else(String::new, |by| format!("It was chosen by {by}. "));
+    let by = by.map_or_else(String::new, |by| format!(", which {by} names,"));
+    let missing = format!("The docker context `{name}`{by} does not exist");
     let known = context.contexts.list().unwrap_or_default();
-    let names = known.iter().map(|context| context.name.as_str());
-    error.with_hint(match values::nearest(name, names) {
-        Some(near) => format!("{by}Did you mean `{near}`?"),
-        None => format!("{by}`docker context ls` lists those there are"),
-    })
+    match values::nearest(name, known.iter().map(|context| context.name.as_str())) {
+        Some(near) => format!("{missing}. Did you mean `{near}`?"),
+        None => format!("{missing}; `docker context ls` lists those that do"),
+    }
 }
 
 /// Why the builder `local` is used on a machine where engines could be.
@@ -99,29 +97,29 @@ pub async fn prepare(
         return Ok(());
     }
     let asked = tokio::select! {
-        asked = has_builder(context, builder.name(), deadline) => asked,
+        asked = has_buildkit(context, builder.name(), deadline) => asked,
         () = context.cancel.cancelled() => return Err(Trouble::new("Cancelled")),
     };
-    let has_builder = asked.map_err(|error| {
+    let has_buildkit = asked.map_err(|error| {
         let trouble = trouble(context, builder.name(), &error);
         // What would build there is not known.
         builder.record.driver.clear();
         trouble
     })?;
-    if !has_builder && let Some(driver) = driver_of_engines(context).await {
+    if !has_buildkit && let Some(driver) = driver_of_engines(context).await {
         builder.record.driver = driver;
     }
     Ok(())
 }
 
-async fn has_builder(
+async fn has_buildkit(
     context: &Context<'_>,
     name: &str,
     deadline: Option<Instant>,
 ) -> Result<bool, EngineError> {
     let engine = context.engines.engine(name)?;
     let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-    Ok(engine.ping_within(left.unwrap_or(PING_LIMIT)).await?.has_builder)
+    engine.has_buildkit(left.unwrap_or(PING_LIMIT)).await
 }
 
 /// Why an engine cannot be used. Where nobody asked for it, there is a builder that needs none.

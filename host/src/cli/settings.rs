@@ -207,7 +207,7 @@ pub fn with_known(context: &Context<'_>, name: &str, error: CommandError) -> Com
 }
 
 /// The error for a builder that does not exist, in the words of buildx.
-fn not_found(name: &str) -> CommandError {
+pub fn not_found(name: &str) -> CommandError {
     CommandError::user(format!("no builder {name:?} found"))
 }
 

@@ -48,8 +48,8 @@ pub struct Answer {
 pub struct Ping {
     /// The version of the API that both sides speak.
     pub version: ApiVersion,
-    /// It has a builder of its own. What only speaks the API, as Podman does, has none.
-    pub has_builder: bool,
+    /// It recommends BuildKit for builds. Engines before 23.0 have it and do not say so.
+    pub recommends_buildkit: bool,
 }
 
 impl Answer {
@@ -68,6 +68,7 @@ pub struct Engine {
     opener: Opener,
     pinned: Option<ApiVersion>,
     told: OnceCell<Ping>,
+    takes_builds: OnceCell<bool>,
     idle: Mutex<Option<Link>>,
 }
 
@@ -85,6 +86,7 @@ impl Engine {
             opener,
             pinned,
             told: OnceCell::new(),
+            takes_builds: OnceCell::new(),
             idle: Mutex::default(),
         }
     }
@@ -107,15 +109,34 @@ impl Engine {
         self.told.get_or_try_init(|| self.negotiate()).await.copied()
     }
 
-    /// The same within `limit`: an engine that hangs takes connections and says nothing.
-    pub async fn ping_within(&self, limit: Duration) -> Result<Ping, EngineError> {
-        let answered = tokio::time::timeout(limit, self.ping()).await;
+    /// Whether it has a BuildKit inside: what only speaks the API, as Podman does, has none. An engine that hangs takes
+    /// connections and says nothing, and is waited for until `limit`.
+    pub async fn has_buildkit(&self, limit: Duration) -> Result<bool, EngineError> {
+        let told = async {
+            if self.ping().await?.recommends_buildkit {
+                return Ok(true);
+            }
+            self.takes_builds.get_or_try_init(|| self.probe()).await.copied()
+        };
+        let answered = tokio::time::timeout(limit, told).await;
         answered.unwrap_or_else(|_| {
             Err(EngineError::Silent {
                 url: self.endpoint.url.clone(),
                 limit,
             })
         })
+    }
+
+    /// Asks for a connection to its BuildKit.
+    async fn probe(&self) -> Result<bool, EngineError> {
+        match self
+            .hijack(&Request::new("POST", "/grpc").with_header("upgrade", "h2c"))
+            .await
+        {
+            Ok(_) => Ok(true),
+            Err(EngineError::NotUpgraded { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Sends a request and reads the whole answer, whatever its status.
@@ -198,7 +219,7 @@ impl Engine {
         let agreed = || ApiVersion::agreed(told);
         Ok(Ping {
             version: self.pinned.map_or_else(agreed, Ok)?,
-            has_builder: answer.header("builder-version").is_some(),
+            recommends_buildkit: answer.header("builder-version") == Some("2"),
         })
     }
 

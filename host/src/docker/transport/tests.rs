@@ -229,20 +229,27 @@ async fn a_version_that_the_user_fixed_is_not_asked_for() {
     );
 }
 
+const LIMIT: Duration = Duration::from_secs(10);
+
 #[tokio::test]
-async fn an_engine_tells_once_whether_it_has_a_builder() {
-    let own = "HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nBuilder-Version: 1\r\n\r\n";
-    let empty = "HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nBuilder-Version:\r\n\r\n";
-    for (answer, has_builder) in [(own, true), (empty, false), (PONG, false)] {
-        let fake = fake(vec![vec![answer]]);
-        let engine = &fake.engine;
-        let told = engine.ping().await.unwrap();
-        assert_eq!(
-            (told.version.to_string().as_str(), told.has_builder),
-            ("1.41", has_builder)
-        );
-        assert_eq!(engine.ping().await.unwrap(), told);
-        assert_eq!(fake.asked.await.unwrap().len(), 1);
+async fn a_buildkit_inside_is_recommended_or_asked_for_once() {
+    let recommends = "HTTP/1.1 200 OK\r\nApi-Version: 1.55\r\nBuilder-Version: 2\r\n\r\n";
+    let taken = "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
+    let unknown = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+    for (answers, has_buildkit) in [
+        (vec![recommends], true),
+        (vec![PONG, taken], true),
+        (vec![PONG, unknown], false),
+    ] {
+        let count = answers.len();
+        let fake = fake(vec![answers]);
+        for _ in 0..2 {
+            assert_eq!(fake.engine.has_buildkit(LIMIT).await.unwrap(), has_buildkit);
+        }
+        let asked = fake.asked.await.unwrap();
+        assert_eq!(asked.len(), count);
+        let all_asked = ["HEAD /_ping HTTP/1.1", "POST /grpc HTTP/1.1"];
+        assert_eq!(first_lines(&asked), all_asked[..count]);
     }
 }
 
@@ -257,7 +264,7 @@ async fn an_engine_that_hangs_is_waited_for_so_long() {
         base_path: String::new(),
     };
     let silent = Engine::new(endpoint, Opener::default(), None);
-    let error = silent.ping_within(Duration::from_millis(30)).await.unwrap_err();
+    let error = silent.has_buildkit(Duration::from_millis(30)).await.unwrap_err();
     assert!(matches!(error, EngineError::Silent { .. }), "{error}");
 }
 

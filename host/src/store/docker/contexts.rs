@@ -102,7 +102,7 @@ impl std::fmt::Display for ChosenBy {
         f.write_str(match self {
             Self::Host => "DOCKER_HOST",
             Self::Context => "DOCKER_CONTEXT",
-            Self::Config => "`docker context use`",
+            Self::Config => "`currentContext` in the docker client's `config.json`",
             Self::Tls => "DOCKER_TLS_VERIFY",
         })
     }
