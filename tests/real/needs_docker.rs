@@ -1,8 +1,10 @@
 //! Real Docker Engines, a current one and an old one.
 
 mod altered;
+mod choice;
 mod engine;
 mod needs_buildx;
+mod needs_buildx_contexts;
 mod needs_registry;
 
 use std::path::PathBuf;

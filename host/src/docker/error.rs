@@ -84,7 +84,7 @@ pub enum EngineError {
     /// The host name is not known.
     #[error(
         "failed to connect to the docker API at {url}: lookup {name}: {}",
-        io_words(source)
+        io_words(cause)
     )]
     Lookup {
         /// The address.
@@ -92,7 +92,7 @@ pub enum EngineError {
         /// The host's name.
         name: String,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// Nobody listens, or nobody answers.
     #[error("Cannot connect to the Docker daemon at {url}. Is the docker daemon running?")]
@@ -111,12 +111,12 @@ pub enum EngineError {
         limit: Duration,
     },
     /// Another failure to connect.
-    #[error("failed to connect to the docker API at {url}: {}", io_words(source))]
+    #[error("failed to connect to the docker API at {url}: {}", io_words(cause))]
     Connect {
         /// The address.
         url: String,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// There is no way through the proxy.
     #[error("failed to connect to the docker API at {url}")]
@@ -141,12 +141,12 @@ pub enum EngineError {
         cause: hyper::Error,
     },
     /// The stream failed before anything was asked.
-    #[error("The connection to the docker API at {url} was lost: {}", io_words(source))]
+    #[error("The connection to the docker API at {url} was lost: {}", io_words(cause))]
     Lost {
         /// The address.
         url: String,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// `DOCKER_API_VERSION` is no version.
     #[error("invalid API version ({text}): must be formatted <major>.<minor>")]

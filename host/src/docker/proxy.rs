@@ -31,14 +31,14 @@ pub enum ProxyError {
         variable: &'static str,
     },
     /// The proxy cannot be reached.
-    #[error("The proxy {proxy} ({variable}) cannot be reached: {}", io_words(source))]
+    #[error("The proxy {proxy} ({variable}) cannot be reached: {}", io_words(cause))]
     Unreached {
         /// Name of the variable.
         variable: &'static str,
         /// Its address.
         proxy: String,
         /// Why not.
-        source: io::Error,
+        cause: io::Error,
     },
     /// TLS with the proxy itself failed.
     #[error("TLS with the proxy {proxy} ({variable}) failed")]
@@ -228,7 +228,7 @@ impl Proxy {
             .map_err(|error| ProxyError::Unreached {
                 variable: self.variable,
                 proxy: self.shown(),
-                source: one_of(error),
+                cause: one_of(error),
             })?;
         let pipe = Pipe::new(stream);
         if !speaks_tls {

@@ -74,7 +74,7 @@ impl Opener {
             },
             io::ErrorKind::PermissionDenied => EngineError::Denied { url, others },
             io::ErrorKind::ConnectionRefused => EngineError::NotRunning { url, others },
-            _ => EngineError::Connect { url, source: error },
+            _ => EngineError::Connect { url, cause: error },
         })
     }
 
@@ -103,10 +103,10 @@ impl Opener {
 
 async fn straight(host: &str, port: u16, url: &str) -> Result<Pipe, EngineError> {
     let stream = tcp::connect(host, port).await.map_err(|error| match error {
-        TcpError::Unknown(source) => EngineError::Lookup {
+        TcpError::Unknown(cause) => EngineError::Lookup {
             url: url.to_owned(),
             name: host.to_owned(),
-            source,
+            cause,
         },
         TcpError::Unreached(failures) => {
             let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
@@ -125,7 +125,7 @@ async fn straight(host: &str, port: u16, url: &str) -> Result<Pipe, EngineError>
 fn unconnected(error: io::Error, url: String) -> EngineError {
     match error.kind() {
         io::ErrorKind::ConnectionRefused | io::ErrorKind::TimedOut => not_running(url),
-        _ => EngineError::Connect { url, source: error },
+        _ => EngineError::Connect { url, cause: error },
     }
 }
 

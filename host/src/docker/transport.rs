@@ -191,9 +191,9 @@ impl Engine {
     /// A connection of its own for HTTP/2 with prior knowledge.
     pub async fn http2(&self) -> Result<Pipe, EngineError> {
         let pipe = self.opener.open(&self.endpoint).await?;
-        let begun = http2::begin(pipe).await.map_err(|source| EngineError::Lost {
+        let begun = http2::begin(pipe).await.map_err(|cause| EngineError::Lost {
             url: self.endpoint.url.clone(),
-            source,
+            cause,
         })?;
         begun.map_err(|peer| EngineError::NoHttp2 {
             url: self.endpoint.url.clone(),

@@ -41,7 +41,7 @@ fn kind(error: &EngineError) -> ErrorKind {
         E::Silent { .. } => ErrorKind::TimedOut,
         E::Proxy { source, .. } => proxy_kind(source),
         E::NotRunning { .. } => ErrorKind::Refused,
-        E::Connect { source, .. } | E::Lost { source, .. } => io_kind(source),
+        E::Connect { cause, .. } | E::Lost { cause, .. } => io_kind(cause),
         E::Tls(error) => tls_kind(error),
         E::Helper(error) => helper_kind(error),
         E::Http { cause, .. } => match behind(cause) {
@@ -67,7 +67,7 @@ fn kind(error: &EngineError) -> ErrorKind {
 fn proxy_kind(error: &ProxyError) -> ErrorKind {
     match error {
         ProxyError::Address { .. } => ErrorKind::InvalidConfig,
-        ProxyError::Unreached { source, .. } => io_kind(source),
+        ProxyError::Unreached { cause, .. } => io_kind(cause),
         ProxyError::Tls { source, .. } => tls_kind(source),
         ProxyError::Refused { status, .. } if status.as_u16() == 407 => ErrorKind::Unauthenticated,
         ProxyError::Refused { .. } => ErrorKind::Refused,
