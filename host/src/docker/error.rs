@@ -10,6 +10,7 @@ use crate::causes::{io_words, one_line};
 use crate::connect::helper_program::HelperError;
 use crate::connect::tls::{self, TlsError};
 use crate::store::docker::contexts::ContextError;
+use crate::store::docker::helper;
 use crate::store::docker::host::HostError;
 
 /// What ssh's failures are about, as the docker client has it.
@@ -300,6 +301,7 @@ impl EngineError {
             Self::Answer { message, .. } if message.contains("HTTP request to an HTTPS server") => {
                 "Turn TLS on: DOCKER_TLS_VERIFY and DOCKER_CERT_PATH, or a docker context with certificates"
             }
+            Self::Credentials { text } => return helper::hint(text),
             Self::Version { .. } => "Correct or unset DOCKER_API_VERSION",
             Self::OldVersion { .. } => "Update the engine to 19.03 or newer",
             _ => return None,

@@ -1,6 +1,10 @@
 //! Which builder is used where an engine is, and what is said where none answers.
 
-use std::os::unix::net::UnixListener;
+use std::io::{Read, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use bkhost_test_support::context::TestContext;
 use bkhost_test_support::docker::{DockerEngine, Release};
@@ -129,4 +133,69 @@ fn a_user_who_may_not_use_the_engine_is_told_what_to_do() {
         .run()
         .succeeds()
         .says(&format!("Cannot load builder default: {words}"));
+}
+
+/// A proxy that leads to an engine's socket, whatever it is asked for. It tells the first lines of what it was asked, and
+/// goes with the process.
+fn proxy_to(socket: PathBuf) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let all = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let (mut client, socket, all) = (client.unwrap(), socket.clone(), Arc::clone(&all));
+            std::thread::spawn(move || {
+                let mut head = Vec::new();
+                let mut byte = [0];
+                while !head.ends_with(b"\r\n\r\n") && client.read(&mut byte).unwrap() > 0 {
+                    head.extend(byte);
+                }
+                let head = String::from_utf8(head).unwrap();
+                all.lock()
+                    .unwrap()
+                    .push(head.lines().next().unwrap_or_default().to_owned());
+                client
+                    .write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                    .unwrap();
+                carry(&client, &UnixStream::connect(socket).unwrap());
+            });
+        }
+    });
+    (address, asked)
+}
+
+fn carry(client: &TcpStream, engine: &UnixStream) {
+    let (mut from_client, mut to_engine) = (client.try_clone().unwrap(), engine.try_clone().unwrap());
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut from_client, &mut to_engine);
+        let _ = to_engine.shutdown(std::net::Shutdown::Write);
+    });
+    let (mut from_engine, mut to_client) = (engine, client);
+    let _ = std::io::copy(&mut from_engine, &mut to_client);
+    let _ = client.shutdown(std::net::Shutdown::Both);
+}
+
+#[test]
+fn an_engine_behind_a_proxy_builds() {
+    for release in [Release::Current, Release::Old] {
+        let engine = DockerEngine::shared(release);
+        let (proxy, asked) = proxy_to(engine.socket());
+        let mut context = context();
+        // Nobody knows the name: only the proxy leads there.
+        context.set("DOCKER_HOST", "tcp://engine.invalid:2375");
+        context.set("http_proxy", &proxy);
+        assert!(builds(&context, &[]).contains("\"default\" instance using docker driver"));
+        let asked = asked.lock().unwrap().clone();
+        assert!(!asked.is_empty());
+        assert!(
+            asked
+                .iter()
+                .all(|line| line == "CONNECT engine.invalid:2375 HTTP/1.1"),
+            "{asked:?}"
+        );
+        context.set("NO_PROXY", "engine.invalid");
+        let refused = context.bkhost(["stop"]).run().fails(1);
+        refused.says("lookup engine.invalid");
+    }
 }
