@@ -8,6 +8,7 @@ pub mod commands;
 mod complete;
 mod debug_log;
 mod display;
+pub mod engine;
 pub mod env_vars;
 mod flags;
 pub mod machine;

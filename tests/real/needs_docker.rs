@@ -2,8 +2,10 @@
 
 mod altered;
 mod drift;
+mod choice;
 mod engine;
 mod needs_buildx;
+mod needs_buildx_contexts;
 mod needs_registry;
 
 use std::path::PathBuf;
