@@ -7,6 +7,9 @@ mod engine;
 mod needs_buildx;
 mod needs_buildx_contexts;
 mod needs_registry;
+mod nerdctl;
+mod reach;
+mod walk_through;
 
 use std::path::PathBuf;
 
