@@ -3,6 +3,7 @@
 mod engine;
 mod needs_buildx;
 mod needs_registry;
+mod plugin;
 
 use std::path::PathBuf;
 

@@ -40,7 +40,7 @@ impl Metadata {
             schema_version: "0.1.0".to_owned(),
             vendor: VENDOR.to_owned(),
             version: version(),
-            short_description: "Builders for BuildKit, wherever they run (bkhost)".to_owned(),
+            short_description: "Builders for BuildKit, wherever their daemons run".to_owned(),
             url: env!("CARGO_PKG_REPOSITORY").to_owned(),
         }
     }

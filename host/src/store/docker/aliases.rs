@@ -287,11 +287,7 @@ impl<'a> Scanner<'a> {
                 _ => members.push(self.member()?),
             }
         }
-        let mut inside = start..self.at;
-        if !members.is_empty() {
-            // Blanks before the brace are not lost with the last member.
-            inside.end = members.last().map_or(start, |last: &Member| last.whole.end);
-        }
+        let inside = start..self.at;
         Some(Object { inside, members })
     }
 
