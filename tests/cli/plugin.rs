@@ -3,6 +3,7 @@
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
+use bkhost::cli::plugin::lacking::{BUILD_FLAGS, COMMANDS};
 use bkhost_test_support::call::Call;
 use bkhost_test_support::context::TestContext;
 
@@ -236,6 +237,15 @@ fn a_configuration_that_is_broken_is_refused_with_its_place_and_left_alone() {
 }
 
 #[test]
+fn exactly_what_is_lacking_is_warned_of() {
+    let docker = Docker::new();
+    let commands = COMMANDS.map(|command| format!("`{}`", command.name)).join(", ");
+    let flags = BUILD_FLAGS.map(|(flag, _)| format!("`{flag}`")).join(", ");
+    let lacking = format!(" to hand them to: {commands}, and of `build` the flags {flags}\n");
+    docker.bkhost(["install"]).run().succeeds().says(&lacking);
+}
+
+#[test]
 fn docker_config_names_the_folder() {
     let mut docker = Docker::new();
     let elsewhere = docker.context.home().join("elsewhere");
@@ -367,6 +377,16 @@ fn what_it_lacks_gets_everything_as_it_came() {
         .fails(7)
         .prints("<bake><--file><->")
         .prints("in x");
+    let bare = docker
+        .by_docker(["__completeNoDesc", "buildx", "insp"])
+        .run()
+        .succeeds();
+    assert_eq!(bare.stdout(), "inspect\n:4\n");
+    let hooks = docker
+        .by_docker(["buildx", "docker-cli-plugin-hooks", "{}"])
+        .run()
+        .succeeds();
+    assert_eq!(hooks.stdout(), "{\"type\":0,\"template\":\"\"}\n");
     // Mistakes are our own.
     docker
         .by_docker(["buildx", "inspct"])

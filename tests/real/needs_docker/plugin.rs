@@ -70,6 +70,24 @@ fn every_way_to_build_is_a_build_of_bkhost() {
     }
 }
 
+#[test]
+fn dockers_debug_is_that_of_the_build() {
+    for release in RELEASES {
+        let remote = installed();
+        let folder = with_base(&remote.context, "source", "RUN true\n");
+        // No folder can be made of it.
+        std::fs::write(remote.context.store().join("refs"), "").unwrap();
+        let build = |flags: &[&str]| {
+            let call = docker(&remote, release, []).args(flags).arg("build").arg(&folder);
+            call.run().succeeds()
+        };
+        let words = "the local state of the build is not kept";
+        build(&[]).says_no(words);
+        build(&["--debug"]).says(words);
+        build(&["--log-level", "debug"]).says(words);
+    }
+}
+
 /// A step that tells that it has begun, and does not end.
 fn endless(remote: &Remote) -> (std::path::PathBuf, String) {
     let mark = unique();
@@ -112,4 +130,23 @@ fn a_typed_interrupt_ends_the_build_in_good_order() {
         ended.fails(130).says("CANCELED");
         terminal.is_sane();
     }
+}
+
+/// The terminal tells both, and docker tells its plugin as well, because its output is no terminal.
+#[test]
+fn an_interrupt_that_comes_twice_counts_once() {
+    let remote = installed();
+    let (folder, begun) = endless(&remote);
+    let script = "trap : INT; \"$@\" > out";
+    let build = remote.context.call("sh", ["-c", script, "sh"]);
+    let build = build.arg(provided::docker()).arg("build").arg(&folder);
+    let mut terminal = build.on_terminal(30, 100);
+    terminal.until_shown(&format!("# {}", begun.trim()));
+    terminal.types(INTERRUPT);
+    terminal
+        .wait()
+        .fails(130)
+        .says("CANCELED")
+        .says("context canceled");
+    terminal.is_sane();
 }

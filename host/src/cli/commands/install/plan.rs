@@ -141,7 +141,7 @@ impl Step {
             Self::Keep => fs::keep_aside(&site.plugin, &site.kept)?,
             Self::Link => {
                 make_folders(site)?;
-                link_or_copy(site)?;
+                link_or_copy(&site.plugin, &site.program, fs::replace_by_link)?;
                 give(site, &site.plugin)?;
             }
             Self::Restore => fs::rename(&site.kept, &site.plugin)?,
@@ -163,15 +163,48 @@ fn make_folders(site: &Site) -> Result<(), FileError> {
 }
 
 /// Some file systems have no links.
-fn link_or_copy(site: &Site) -> Result<(), FileError> {
-    if fs::replace_by_link(&site.plugin, &site.program).is_ok() {
+fn link_or_copy(
+    plugin: &Path,
+    program: &Path,
+    link: impl FnOnce(&Path, &Path) -> Result<(), FileError>,
+) -> Result<(), FileError> {
+    if link(plugin, program).is_ok() {
         return Ok(());
     }
-    let data = std::fs::read(&site.program).map_err(FileError::io("read", &site.program))?;
-    fs::remove_file(&site.plugin)?;
-    fs::write_beside(&site.plugin, &data, PROGRAM)
+    let data = std::fs::read(program).map_err(FileError::io("read", program))?;
+    if plugin.is_symlink() {
+        // A copy takes the place of a file, and a link would be written through.
+        fs::remove_file(plugin)?;
+    }
+    fs::write_beside(plugin, &data, PROGRAM)
 }
 
 fn give(site: &Site, path: &Path) -> Result<(), FileError> {
     site.owner.map_or(Ok(()), |owner| owner.give(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn where_links_fail_a_copy_takes_the_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::write(at("bkhost"), "program").unwrap();
+        let no_links = |plugin: &Path, _: &Path| {
+            let refused = std::io::Error::from_raw_os_error(1);
+            Err(FileError::io("link", plugin)(refused))
+        };
+        std::os::unix::fs::symlink("elsewhere", at("link")).unwrap();
+        for name in ["link", "new"] {
+            link_or_copy(&at(name), &at("bkhost"), no_links).unwrap();
+            assert_eq!(std::fs::read(at(name)).unwrap(), b"program");
+            let mode = at(name).symlink_metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o7777, 0o755);
+        }
+        link_or_copy(&at("new"), &at("bkhost"), fs::replace_by_link).unwrap();
+        assert!(at("new").is_symlink());
+    }
 }
