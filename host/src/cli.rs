@@ -188,24 +188,20 @@ fn refused(
     {
         return Ok(handover::hand_over(environment, &lack));
     }
-    let advice = lacking::known(&refusal).map(|lack| handover::advice(environment, &lack));
-    let error = match refusal {
-        Refusal::Usage(error) => error,
-        Refusal::Flag { error, path, .. } if advice.is_none() => flag_error(root, &path, error, called),
-        Refusal::Flag { error, .. } => error,
-        Refusal::UnknownCommand { word, path, near } => {
-            if advice.is_none() {
-                print(ui, help_of(root, &path))?;
-            }
-            let error = CommandError::new(ErrorKind::Usage, format!("unknown command: {word:?}"));
-            match near {
-                Some(near) if advice.is_none() => error.with_hint(format!("Did you mean `{near}`?")),
-                _ => error,
-            }
-        }
+    if let Some(lack) = lacking::known(&refusal) {
+        let advice = handover::advice(environment, &lack);
+        return Ok(refusal.without_guess().into_error().with_hint(advice));
+    }
+    if let Refusal::UnknownCommand { path, .. } = &refusal {
+        print(ui, help_of(root, path))?;
+    }
+    let of_flag = match &refusal {
+        Refusal::Flag { path, .. } => Some(path.clone()),
+        _ => None,
     };
-    Ok(match advice {
-        Some(advice) => error.with_hint(advice),
+    let error = refusal.into_error();
+    Ok(match of_flag {
+        Some(path) => flag_error(root, &path, error, called),
         None => error,
     })
 }

@@ -186,17 +186,17 @@ pub fn replace_by_link(path: &Path, target: &Path) -> Result<(), FileError> {
 /// Gives the file at `path`, which may be a link, the name `aside` in the same folder as well, in place of what has that
 /// name. Where a file can have one name only, it is moved.
 pub fn keep_aside(path: &Path, aside: &Path) -> Result<(), FileError> {
-    match named_beside(aside, |name| std::fs::hard_link(path, name)) {
-        Ok(second) => second
-            .persist(aside)
-            .map_err(|error| FileError::io("write", aside)(error.error)),
-        Err(_) => rename(path, aside),
-    }
+    let Ok(second) = named_beside(aside, |name| std::fs::hard_link(path, name)) else {
+        return rename(path, aside);
+    };
+    rename(&second, aside)
 }
 
 /// Moves a file to another name on the same file system, in place of what has that name.
 pub fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
-    std::fs::rename(from, to).map_err(FileError::io("move", from))
+    std::fs::rename(from, to).map_err(FileError::io("move", from))?;
+    // Two names of one file both stay.
+    remove_file(from)
 }
 
 /// Removes a file or a link; one that is not there is removed already.

@@ -18,12 +18,14 @@ pub struct Normal {
 /// A command line that is refused.
 #[derive(Debug)]
 pub enum Refusal {
-    /// A wrong number of arguments.
-    Usage(CommandError),
+    /// A wrong number of arguments, with what is wrong.
+    Usage(String),
     /// A flag, or its value.
     Flag {
         /// What is wrong.
-        error: CommandError,
+        text: String,
+        /// A flag that may have been meant.
+        near: Option<String>,
         /// The flag with its dashes, when there is none of that name.
         unknown: Option<String>,
         /// Names from the root to the command.
@@ -45,8 +47,30 @@ impl Refusal {
     pub fn is_near_miss(&self) -> bool {
         match self {
             Self::Usage(_) => true,
-            Self::Flag { error, unknown, .. } => unknown.is_none() || !error.hints().is_empty(),
+            Self::Flag { near, unknown, .. } => unknown.is_none() || near.is_some(),
             Self::UnknownCommand { near, .. } => near.is_some(),
+        }
+    }
+
+    /// The same without what may have been meant.
+    pub fn without_guess(mut self) -> Self {
+        if let Self::Flag { near, .. } | Self::UnknownCommand { near, .. } = &mut self {
+            *near = None;
+        }
+        self
+    }
+
+    /// The refusal as it is said.
+    pub fn into_error(self) -> CommandError {
+        let (text, near) = match self {
+            Self::Usage(text) => (text, None),
+            Self::Flag { text, near, .. } => (text, near),
+            Self::UnknownCommand { word, near, .. } => (format!("unknown command: {word:?}"), near),
+        };
+        let error = CommandError::new(ErrorKind::Usage, text);
+        match near {
+            Some(near) => error.with_hint(format!("Did you mean `{near}`?")),
+            None => error,
         }
     }
 }
@@ -142,11 +166,8 @@ impl<'a> Walk<'a> {
                 continue;
             }
             let Some(arg) = self.find(|arg| arg.get_short() == Some(c)) else {
-                let error = CommandError::new(
-                    ErrorKind::Usage,
-                    format!("unknown shorthand flag: {c:?} in {text}"),
-                );
-                return Err(self.unknown(error, format!("-{c}")));
+                let text = format!("unknown shorthand flag: {c:?} in {text}");
+                return Err(self.unknown(text, None, format!("-{c}")));
             };
             let flag = format!("--{}", arg.get_long().unwrap_or_default());
             let tail = text.get(at + c.len_utf8()..).unwrap_or_default();
@@ -189,19 +210,16 @@ impl<'a> Walk<'a> {
     }
 
     fn unknown_flag(&self, name: &str) -> Refusal {
-        let error = CommandError::new(ErrorKind::Usage, format!("unknown flag: --{name}"));
         let known = self.command.get_arguments().filter(|arg| !arg.is_hide_set());
         let known = known.filter_map(|arg| arg.get_long());
-        let error = match values::nearest(name, known) {
-            Some(near) => error.with_hint(format!("Did you mean `--{near}`?")),
-            None => error,
-        };
-        self.unknown(error, format!("--{name}"))
+        let near = values::nearest(name, known).map(|near| format!("--{near}"));
+        self.unknown(format!("unknown flag: --{name}"), near, format!("--{name}"))
     }
 
-    fn unknown(&self, error: CommandError, flag: String) -> Refusal {
+    fn unknown(&self, text: String, near: Option<String>, flag: String) -> Refusal {
         Refusal::Flag {
-            error,
+            text,
+            near,
             unknown: Some(flag),
             path: self.path.clone(),
         }
@@ -222,7 +240,8 @@ impl<'a> Walk<'a> {
     /// A flag that is known, used wrongly.
     fn refused(&self, text: String) -> Refusal {
         Refusal::Flag {
-            error: CommandError::new(ErrorKind::Usage, text),
+            text,
+            near: None,
             unknown: None,
             path: self.path.clone(),
         }
@@ -248,10 +267,7 @@ impl<'a> Walk<'a> {
         };
         let root = self.root.get_name().split(' ').next().unwrap_or_default();
         let tail = usage_of(self.command, &path);
-        Err(Refusal::Usage(CommandError::new(
-            ErrorKind::Usage,
-            format!("{root}: '{path}' {rule}{tail}"),
-        )))
+        Err(Refusal::Usage(format!("{root}: '{path}' {rule}{tail}")))
     }
 }
 
@@ -333,8 +349,8 @@ mod tests {
         let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
         match normalise(&root(), &words) {
             Ok(normal) => normal.arguments.join(" "),
-            Err(Refusal::Usage(error) | Refusal::Flag { error, .. }) => error.line(),
             Err(Refusal::UnknownCommand { word, .. }) => format!("unknown {word}"),
+            Err(refusal) => refusal.into_error().line(),
         }
     }
 
