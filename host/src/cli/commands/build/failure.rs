@@ -252,6 +252,7 @@ mod tests {
                 message: message.to_owned(),
                 code: Code::Unknown,
                 details: Vec::new(),
+                ran: None,
             }))
         };
         let words = "failed to authorize: rpc error: code = Unknown desc = error getting credentials - err: exec: \
