@@ -18,8 +18,6 @@ use crate::{ANSWER, DockerContainer};
 const AFTERMATH: Duration = Duration::from_secs(3);
 /// The engine tells of a process that the kernel killed about when the step's end is told.
 const TELLING: Duration = Duration::from_secs(1);
-/// By how much a step may have begun earlier than the client believes: the way of a message.
-const LATENCY: Duration = Duration::from_millis(200);
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_millis(200);
 /// By how much the engine's clock may be taken wrong.
@@ -133,10 +131,11 @@ impl DockerContainer {
     }
 
     fn observe(&self, loss: &Loss, deadline: Deadline) -> Result<(Option<Container>, Course)> {
+        let asked = wall_clock();
         let info = api::info(deadline.timeout(ANSWER))?;
         let now = wall_clock();
-        let skew = Skew::between(info.time().unwrap_or(now), now);
-        let since = skew.on_engine(loss.opened_at.saturating_sub(LATENCY));
+        let skew = Skew::between(info.time().unwrap_or(now), asked, now);
+        let since = skew.on_engine(loss.opened_at);
         let container = api::inspect(&self.name, deadline.timeout(ANSWER))?;
         let until = skew.on_engine(now);
         let events = api::events(&self.name, since, until, deadline.timeout(ANSWER));

@@ -268,8 +268,8 @@ fn events_are_asked_for_by_the_engines_clock() {
         .iter()
         .find(|(request, _)| request.contains("/events"))
         .unwrap();
-    // Opened 5 s before now, and asked for with some leeway.
-    let expected = "GET /events?since=4102444804.800000000&until=4102444810.000000000&filters=%7B%22container%22%3A%5B%22\
+    // Opened 5 s before now.
+    let expected = "GET /events?since=4102444805.000000000&until=4102444810.000000000&filters=%7B%22container%22%3A%5B%22\
         buildx_buildkit_node0%22%5D%2C%22event%22%3A%5B%22die%22%2C%22oom%22%2C%22kill%22%2C%22stop%22%2C%22destroy%22%5D\
         %2C%22type%22%3A%5B%22container%22%5D%7D";
     assert_eq!(events, expected);
