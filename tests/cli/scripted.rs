@@ -1,5 +1,5 @@
-//! Drivers that do what their endpoint says: `…/down` is inactive, `…/broken` fails, `…/silent` never answers, and a
-//! socket that exists is a running daemon.
+//! Drivers that do what their endpoint says: `…/down` is inactive, `…/broken` fails, `…/closing` is not ready, `…/silent`
+//! never answers, and a socket that exists is a running daemon.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 #![allow(dead_code, reason = "two test programs use this file, neither all of it")]
@@ -207,6 +207,10 @@ impl Node for ScriptedNode {
                 &self.info.name,
                 "The daemon is broken",
             ));
+        }
+        if self.address().ends_with("/closing") {
+            let words = "The daemon closed the connection";
+            return Err(error(DriverErrorKind::Unavailable, &self.info.name, words));
         }
         if self.address().ends_with("/silent") {
             std::future::pending::<()>().await;

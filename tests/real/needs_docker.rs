@@ -4,6 +4,7 @@ mod altered;
 mod drift;
 mod choice;
 mod engine;
+mod memory;
 mod needs_buildx;
 mod needs_buildx_contexts;
 mod needs_registry;

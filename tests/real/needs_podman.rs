@@ -16,10 +16,7 @@ fn image() -> String {
 fn a_container_is_reached_by_the_podman_command() {
     let podman = Podman::start();
     let mut context = context();
-    let mut path = podman.programs().into_os_string();
-    path.push(":");
-    path.push(server::path());
-    context.set("PATH", path);
+    context.set("PATH", server::path_from(podman.programs()));
     let run = ["run", "--detach", "--privileged", "--network=host", "--name=bk"];
     podman.run(&[&run[..], &[&image()]].concat());
     let endpoint = "podman-container://bk";
