@@ -1,9 +1,17 @@
 //! Real Docker Engines, a current one and an old one.
 
 mod altered;
+mod container;
+mod crowd;
 mod engine;
+mod gate;
+mod inner;
+mod lost;
 mod needs_buildx;
 mod needs_registry;
+mod options;
+mod own;
+mod unreachable;
 
 use std::path::PathBuf;
 
