@@ -1,6 +1,9 @@
 //! The life of builders of the driver `docker-container`: what is made, kept and removed.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use bkhost_test_support::docker::Release;
+use bkhost_test_support::provided;
 
 use super::docker;
 use super::own::{Own, RELEASES};
@@ -120,6 +123,28 @@ fn a_builder_stays_with_its_context() {
         own.context.set("DOCKER_HOST", own.engine.address());
         assert_eq!(own.state().as_deref(), Some("running"));
     }
+}
+
+#[test]
+fn an_engine_behind_ssh_has_builders_too() {
+    let mut own = Own::new(Release::Current);
+    let script = format!(
+        "#!/bin/sh\nexec {} --host={} system dial-stdio\n",
+        provided::docker().display(),
+        own.engine.address()
+    );
+    let ssh = own.context.write("bin/ssh", script);
+    std::fs::set_permissions(&ssh, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let folder = ssh.parent().unwrap().display().to_string();
+    own.context.set("PATH", format!("{folder}:/usr/bin:/bin"));
+    own.context.unset("DOCKER_HOST");
+    own.create(&["ssh://me@far.example:22"]);
+    let built = own.build(&own.quick()).args(["--builder", "b"]).run().succeeds();
+    built.says("finished");
+    let listed = own.context.bkhost(["ls"]).run().succeeds();
+    listed.prints("ssh://me@far.example:22").prints("running");
+    own.context.bkhost(["rm", "b"]).run().succeeds();
+    assert_eq!((own.state(), own.has_volume()), (None, false));
 }
 
 #[test]

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bkhost_test_support::call::Running;
-use bkhost_test_support::docker::Release;
 use bkhost_test_support::provided;
 use rustix::process::Signal;
 
@@ -60,49 +59,47 @@ fn of_32_clients_at_once_each_builds_in_the_one_container() {
 }
 
 /// Requests of a boot in their order, by words of their first lines.
-const STEPS: [&[&str]; 8] = [
+const BEFORE_THE_CONTAINER: [&[&str]; 3] = [
     &["/images/create?"],
     &["/containers/create?name=bkhost_probe_"],
     &["/containers/bkhost_probe_", "/start"],
-    &["/containers/create?name=buildx_buildkit_"],
+];
+const WITH_THE_CONTAINER: [&[&str]; 4] = [
     &["/archive?"],
     &["/containers/", "/start"],
     &["/containers/", "/exec"],
     &["/exec/", "/start"],
 ];
 
-/// Kills a client at each step of a boot, after the engine has done its part.
-fn kill_at_each_step(release: Release) {
-    for (number, words) in STEPS.into_iter().enumerate() {
+/// A client that boots the builder and is killed when the engine has done this step for it.
+fn killed_after(own: &Own, gate: &Gate, words: &'static [&'static str]) {
+    let of_probe = words.iter().any(|word| word.contains("probe"));
+    gate.hold(move |line| words.iter().all(|word| line.contains(word)) && of_probe == line.contains("probe"));
+    let client = own.context.bkhost(["inspect", "--bootstrap", "b"]).start();
+    gate.until_held();
+    client.signal(Signal::KILL);
+    assert_eq!(client.wait().code(), None, "{words:?}");
+}
+
+#[test]
+fn what_a_killed_client_has_begun_the_next_one_goes_on_with() {
+    for release in RELEASES {
         let mut own = Own::new(release);
         let gate = Gate::open(&own.engine, own.context.path().join("engine.sock"));
         own.context.set("DOCKER_HOST", gate.address());
         own.create(&["--buildkitd-flags", "--debug"]);
-        let of_probe = words.iter().any(|word| word.contains("probe"));
-        gate.hold(move |line| {
-            words.iter().all(|word| line.contains(word)) && of_probe == line.contains("probe")
-        });
-        let client = own.context.bkhost(["inspect", "--bootstrap", "b"]).start();
-        gate.until_held();
-        client.signal(Signal::KILL);
-        assert_eq!(client.wait().code(), None, "{words:?}");
-        let made = (number >= 3).then(|| own.id());
-        own.boot();
-        // What it has made before it died is used.
-        assert!(made.is_none_or(|made| made == own.id()), "{words:?}");
-        assert!(left_no_probe(&own), "{words:?}");
+        for words in BEFORE_THE_CONTAINER {
+            killed_after(&own, &gate, words);
+            assert_eq!(own.state(), None, "{words:?}");
+        }
+        killed_after(&own, &gate, &["/containers/create?name=buildx_buildkit_"]);
+        let id = own.id();
+        for words in WITH_THE_CONTAINER {
+            killed_after(&own, &gate, words);
+        }
+        own.build(&own.quick()).run().succeeds().says("finished");
+        assert_eq!(own.id(), id, "{release:?}");
         assert_eq!(own.inspect()["Args"][0], "--debug");
-        own.context.bkhost(["rm", "b"]).run().succeeds().says("b removed");
-        assert!(own.state().is_none() && !own.has_volume(), "{words:?}");
+        assert!(left_no_probe(&own), "{release:?}");
     }
-}
-
-#[test]
-fn what_a_killed_client_has_begun_the_next_one_finishes() {
-    kill_at_each_step(Release::Current);
-}
-
-#[test]
-fn what_a_killed_client_has_begun_the_next_one_finishes_on_an_old_engine() {
-    kill_at_each_step(Release::Old);
 }

@@ -51,7 +51,9 @@ impl Gate {
 
     /// Holds the answer to the next request whose first line is such: the engine has done it, and nobody hears of that.
     pub fn hold(&self, is_it: impl Fn(&str) -> bool + Send + 'static) {
-        self.state.lock().unwrap().trap = Some(Box::new(is_it));
+        let mut state = self.state.lock().unwrap();
+        state.trap = Some(Box::new(is_it));
+        state.sprung = false;
     }
 
     /// Waits until there is that answer.
