@@ -154,13 +154,31 @@ fn container_cases() -> [Case; 3] {
     [
         Case {
             name: "ls, five container builders",
-            words: &[&["bkhost", "ls"], &["buildx", "ls"]],
+            words: &[
+                &["bkhost", "ls"],
+                &["buildx", "ls"],
+                // The floor: an exec in each, and the same questions.
+                &[
+                    "bkhost-bench",
+                    "ask-in",
+                    "{socket}",
+                    "buildx_buildkit_b10",
+                    "buildx_buildkit_b20",
+                    "buildx_buildkit_b30",
+                    "buildx_buildkit_b40",
+                    "buildx_buildkit_b50",
+                ],
+            ],
             against: 1,
             aim: share_of(0.5, None),
         },
         Case {
             name: "inspect a container builder",
-            words: &[&["bkhost", "inspect", "b1"], &["buildx", "inspect", "b1"]],
+            words: &[
+                &["bkhost", "inspect", "b1"],
+                &["buildx", "inspect", "b1"],
+                &["bkhost-bench", "ask-in", "{socket}", "buildx_buildkit_b10"],
+            ],
             against: 1,
             aim: share_of(0.5, None),
         },

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::plugin::Called;
+
 /// Makes a constant of each name, and [`ALL`] for the reference page.
 macro_rules! variables {
     ($($(#[doc = $line:literal])+ $name:ident,)+) => {
@@ -25,6 +27,8 @@ variables! {
     ACTIONS_RESULTS_URL,
     /// Token for that service.
     ACTIONS_RUNTIME_TOKEN,
+    /// Set when a call of docker's plugin is handed to another program, so that it never comes back here.
+    BKHOST_HANDED_OVER,
     /// Colours of the terminal display (`run=blue:warning=yellow`).
     BUILDKIT_COLORS,
     /// Address of a running buildkitd: the endpoint of `create` when none is typed, and the builder to use when none is
@@ -66,6 +70,10 @@ variables! {
     DOCKER_AUTH_CONFIG,
     /// Folder of the TLS files of the context `default`.
     DOCKER_CERT_PATH,
+    /// Set by docker when it calls a plugin: this program is its plugin `buildx` then, if that word follows.
+    DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND,
+    /// Set by docker: the socket whose end tells a plugin to stop.
+    DOCKER_CLI_PLUGIN_SOCKET,
     /// Folder of the docker client's `config.json` and contexts; default `~/.docker`.
     DOCKER_CONFIG,
     /// The active docker context.
@@ -87,10 +95,16 @@ variables! {
     GITHUB_EVENT_PATH,
     /// The user's home folder.
     HOME,
+    /// Proxy on the way to a Docker Engine at `tcp://…` without TLS; also written in lower case.
+    HTTP_PROXY,
+    /// Proxy on the way to a Docker Engine that speaks TLS; also written in lower case.
+    HTTPS_PROXY,
     /// Kubernetes configuration, for drivers that ask for it.
     KUBECONFIG,
     /// Turns colours off when it has any value.
     NO_COLOR,
+    /// Hosts of Docker Engines that are reached without a proxy, a comma list; also written in lower case.
+    NO_PROXY,
     /// Where credential helpers and daemons are looked for.
     PATH,
     /// `0`: plain output cuts long names of steps.
@@ -125,6 +139,8 @@ pub struct Environment {
     account_home: Option<PathBuf>,
     /// The working folder.
     pub folder: PathBuf,
+    /// How this program was called.
+    pub called: Called,
 }
 
 impl Environment {
@@ -137,6 +153,7 @@ impl Environment {
             variables,
             account_home: std::env::home_dir(),
             folder: std::env::current_dir().unwrap_or_default(),
+            called: Called::default(),
         }
     }
 
@@ -149,7 +166,18 @@ impl Environment {
                 .collect(),
             account_home: None,
             folder: folder.to_owned(),
+            called: Called::default(),
         }
+    }
+
+    /// Gives a variable a value, for this program alone.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.variables.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Takes a variable away, for this program alone.
+    pub fn unset(&mut self, name: &str) {
+        self.variables.remove(name);
     }
 
     /// The value of a variable, if it has one that is not empty.

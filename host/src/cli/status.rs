@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::builders::Builder;
+use super::engine;
 use super::platform_summary::merged;
 use super::settings::Context;
 use super::values::{self, Limit};
@@ -67,7 +68,7 @@ pub struct Trouble {
 }
 
 impl Trouble {
-    fn new(message: impl Into<String>) -> Self {
+    pub(super) fn new(message: impl Into<String>) -> Self {
         Self {
             message: message.into().trim().to_owned(),
             hint: None,
@@ -157,10 +158,11 @@ fn quoted(names: &[String]) -> String {
 }
 
 /// Looks at all nodes of a builder. Nothing here is an error of the command.
-pub async fn load(context: &Context<'_>, builder: Builder, limit: Limit) -> BuilderReport {
+pub async fn load(context: &Context<'_>, mut builder: Builder, limit: Limit) -> BuilderReport {
     let deadline = limit.deadline();
+    let error = engine::prepare(context, &mut builder, deadline).await.err();
     let mut report = BuilderReport {
-        error: check_loadable(context, &builder).err(),
+        error,
         dynamic: builder.is_stored() && builder.record.nodes().is_empty(),
         nodes: Vec::new(),
         builder,

@@ -16,6 +16,7 @@ use super::manifest::Manifest;
 use super::node::{DriverError, DriverErrorKind, DriverInfo, DriverResult, Drivers, Node, NodeConfig};
 use super::track::Track;
 use crate::causes;
+use crate::docker::Engines;
 use crate::nearest::nearest;
 
 mod built_in {
@@ -181,6 +182,10 @@ impl Drivers for Catalog {
     async fn info(&self, driver: &str) -> DriverResult<DriverInfo> {
         let info = self.track(driver).await?.info(&self.environment).await?;
         Ok((*info).clone())
+    }
+
+    fn engines(&self) -> Option<Arc<Engines>> {
+        Some(Arc::clone(&self.environment.engines))
     }
 
     async fn imports(&self, driver: &str) -> DriverResult<BTreeMap<String, Vec<String>>> {

@@ -28,10 +28,20 @@ pub fn docker_programs(release: Release) -> PathBuf {
 
 /// The real docker command.
 pub fn docker() -> PathBuf {
-    existing(docker_programs(Release::Current).join("docker"))
+    docker_of(Release::Current)
 }
 
-/// A root file system made for tests (`busybox`, `compiler`) as a folder.
+/// The docker command of the time of an engine.
+pub fn docker_of(release: Release) -> PathBuf {
+    existing(docker_programs(release).join("docker"))
+}
+
+/// The folder of Podman and its libraries.
+pub fn podman() -> PathBuf {
+    existing(engines().join("podman"))
+}
+
+/// A root file system made for tests (`busybox`, `compiler`, `openssl`) as a folder.
 pub fn rootfs(name: &str) -> PathBuf {
     image(name, "rootfs")
 }
