@@ -125,7 +125,7 @@ pub enum EngineError {
         /// The address.
         url: String,
         /// Why not.
-        source: ProxyError,
+        source: Box<ProxyError>,
     },
     /// TLS failed.
     #[error(transparent)]
