@@ -13,6 +13,7 @@ pub mod env_vars;
 mod flags;
 pub mod machine;
 mod platform_summary;
+pub mod plugin;
 pub mod settings;
 mod show;
 mod signals;
@@ -24,16 +25,18 @@ pub mod values;
 use std::future::Future;
 use std::time::Duration;
 
+use clap::FromArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind as ClapKind};
-use clap::{CommandFactory, FromArgMatches};
 
 use crate::driver::node::Drivers;
-use crate::error::{CommandError, ErrorKind, Result};
+use crate::error::{CommandError, EXIT_PLUGIN_USAGE, ErrorKind, Result};
 use crate::progress::terminal;
 use crate::ui::Ui;
 use args::{Command, Root};
 use env_vars::Environment;
 use flags::Refusal;
+use plugin::socket::Caller;
+use plugin::{handover, lacking};
 use settings::Context;
 
 /// Runs the command line `arguments` (without the program's name) and returns the exit code. What goes wrong has been
@@ -42,6 +45,7 @@ pub fn run(arguments: &[String], environment: &Environment, ui: &Ui, drivers: &d
     match try_run(arguments, environment, ui, drivers) {
         Ok(()) => 0,
         Err(error) => {
+            let error = error.with_hints_in(|hint| environment.called.respelled(hint));
             error.report(ui);
             error.exit_code()
         }
@@ -49,11 +53,17 @@ pub fn run(arguments: &[String], environment: &Environment, ui: &Ui, drivers: &d
 }
 
 fn try_run(arguments: &[String], environment: &Environment, ui: &Ui, drivers: &dyn Drivers) -> Result<()> {
-    let Some(root) = parse(arguments, ui)? else {
+    let Some(root) = parse(arguments, environment, ui)? else {
         return Ok(());
     };
+    let called = &environment.called;
     let Some(command) = root.command else {
-        return print(ui, Root::command().render_help().to_string());
+        return print(ui, args::command_as(called).render_help().to_string());
+    };
+    let ui = &if called.without_warnings {
+        ui.without_warnings()
+    } else {
+        ui.clone()
     };
     let debug = root.global.debug || environment.get(env_vars::DEBUG).is_some();
     let ui = &ui.with_debug(debug);
@@ -62,16 +72,22 @@ fn try_run(arguments: &[String], environment: &Environment, ui: &Ui, drivers: &d
     }
     let context = || Context::new(environment, ui, drivers, root.global.builder);
     match command {
-        Command::Version(args) => commands::version::run(ui, &args),
+        Command::Version(args) => commands::version::run(ui, called, &args),
+        Command::PluginMetadata => commands::version::describe(ui),
+        Command::PluginHooks(_) => print(ui, NO_NEXT_STEPS),
         Command::Completion(args) => commands::completion::run(ui, &args),
-        Command::Complete(args) => complete::run(&context(), &args),
+        Command::Complete(args) => complete::run(&context(), &args, true),
+        Command::CompleteBare(args) => complete::run(&context(), &args, false),
         Command::Man(args) => commands::man::run(&args),
         command => dispatch(&context(), command),
     }
 }
 
 fn dispatch(context: &Context<'_>, command: Command) -> Result<()> {
-    use commands::{build, create, dial_stdio, driver, inspect, logs, ls, renew, rm, stop, use_builder};
+    use commands::{
+        build, create, dial_stdio, driver, inspect, install, logs, ls, renew, rm, stop, uninstall,
+        use_builder,
+    };
     match command {
         Command::Build(args) => block_on_threads(context, build::run(context, *args)),
         Command::Create(args) => block_on(context, create::run(context, args)),
@@ -84,7 +100,15 @@ fn dispatch(context: &Context<'_>, command: Command) -> Result<()> {
         Command::DialStdio(args) => block_on(context, dial_stdio::run(context, &args)),
         Command::Logs(args) => block_on(context, logs::run(context, &args)),
         Command::Driver(args) => block_on(context, driver::run(context, args)),
-        Command::Version(_) | Command::Completion(_) | Command::Complete(_) | Command::Man(_) => Ok(()),
+        Command::Install(args) => block_on(context, install::run(context, &args)),
+        Command::Uninstall(args) => block_on(context, uninstall::run(context, &args)),
+        Command::Version(_)
+        | Command::Completion(_)
+        | Command::Complete(_)
+        | Command::CompleteBare(_)
+        | Command::PluginMetadata
+        | Command::PluginHooks(_)
+        | Command::Man(_) => Ok(()),
     }
 }
 
@@ -103,7 +127,10 @@ fn drive(
         .enable_all()
         .build()
         .map_err(|error| CommandError::internal("Cannot start the runtime").with_source(error))?;
-    let ended = runtime.block_on(signals::until_interrupted(&context.cancel, work));
+    let ended = runtime.block_on(async {
+        let caller = Caller::connect(context.environment).await;
+        signals::until_interrupted(&context.cancel, caller, work).await
+    });
     // Drops what still runs, such as a display that holds talk back. A blocked read of standard input must not keep the
     // process alive.
     runtime.shutdown_timeout(SHUTDOWN_LIMIT);
@@ -116,6 +143,9 @@ fn drive(
     }
 }
 
+/// The answer to docker's question for hints after a command: there are none.
+const NO_NEXT_STEPS: &str = "{\"type\":0,\"template\":\"\"}\n";
+
 /// How long tasks may take to be dropped when a command ends.
 const SHUTDOWN_LIMIT: Duration = Duration::from_millis(50);
 
@@ -125,12 +155,11 @@ fn block_on_threads(context: &Context<'_>, work: impl Future<Output = Result<()>
 }
 
 /// Parses the command line; `None` when it was answered already (help).
-fn parse(arguments: &[String], ui: &Ui) -> Result<Option<Root>> {
-    let command = args::command();
+fn parse(arguments: &[String], environment: &Environment, ui: &Ui) -> Result<Option<Root>> {
+    let command = args::command_as(&environment.called);
     let normal = match flags::normalise(&command, arguments) {
         Ok(normal) => normal,
-        Err(Refusal::Usage(error)) => return Err(error),
-        Err(Refusal::UnknownCommand(word, path)) => return unknown_command(ui, &word, &path),
+        Err(refusal) => return Err(refused(&command, environment, ui, refusal)?),
     };
     let parsed = command.clone().try_get_matches_from(&normal.arguments);
     match parsed.and_then(|matches| Root::from_arg_matches(&matches)) {
@@ -144,34 +173,76 @@ fn parse(arguments: &[String], ui: &Ui) -> Result<Option<Root>> {
             print(ui, error.render().to_string())?;
             Ok(None)
         }
-        Err(error) => Err(usage_error(&command, &normal.path, &error)),
+        Err(error) => Err(usage_error(&command, &normal.path, &error, &environment.called)),
     }
 }
 
-fn unknown_command(ui: &Ui, word: &str, path: &[String]) -> Result<Option<Root>> {
-    let mut root = args::command();
-    root.build();
-    let mut command = &mut root;
-    for name in path.iter().skip(1) {
-        if command.find_subcommand(name).is_none() {
-            break;
-        }
-        command = match command.find_subcommand_mut(name) {
-            Some(found) => found,
-            None => return Ok(None),
-        };
+/// What becomes of a command line that is refused: as plugin, what another one may know is handed to that one.
+fn refused(
+    root: &clap::Command,
+    environment: &Environment,
+    ui: &Ui,
+    refusal: Refusal,
+) -> Result<CommandError> {
+    let called = &environment.called;
+    if called.hands_over
+        && let Some(lack) = lacking::possible(&refusal)
+        && (lacking::known(&refusal).is_some() || handover::search(environment).next().is_some())
+    {
+        return Ok(handover::hand_over(environment, &lack));
     }
-    print(ui, command.render_help().to_string())?;
-    let error = CommandError::new(ErrorKind::Usage, format!("unknown command: {word:?}"));
-    let known = command.get_subcommands().filter(|known| !known.is_hide_set());
-    Err(match values::nearest(word, known.map(clap::Command::get_name)) {
-        Some(near) => error.with_hint(format!("Did you mean `{near}`?")),
+    if let Some(lack) = lacking::known(&refusal) {
+        let advice = handover::advice(environment, &lack);
+        return Ok(refusal.without_guess().into_error().with_hint(advice));
+    }
+    if let Refusal::UnknownCommand { path, .. } = &refusal {
+        print(ui, help_of(root, path))?;
+    }
+    let of_flag = match &refusal {
+        Refusal::Flag { path, .. } => Some(path.clone()),
+        _ => None,
+    };
+    let error = refusal.into_error();
+    Ok(match of_flag {
+        Some(path) => flag_error(root, &path, error, called),
         None => error,
     })
 }
 
+/// A wrong flag in the form of buildx: docker's plugins say how the command is used, and have an exit code for it.
+fn flag_error(
+    root: &clap::Command,
+    path: &[String],
+    error: CommandError,
+    called: &plugin::Called,
+) -> CommandError {
+    if !called.is_plugin {
+        return error;
+    }
+    let usage = flags::usage_of(command_at(root, path), &path.join(" "));
+    error.followed_by(&usage).bare().with_exit_code(EXIT_PLUGIN_USAGE)
+}
+
+fn command_at<'a>(root: &'a clap::Command, path: &[String]) -> &'a clap::Command {
+    let names = path.iter().skip(1);
+    names.fold(root, |command, name| {
+        command.find_subcommand(name).unwrap_or(command)
+    })
+}
+
+fn help_of(root: &clap::Command, path: &[String]) -> String {
+    let mut root = root.clone();
+    root.build();
+    command_at(&root, path).clone().render_help().to_string()
+}
+
 /// A refusal of clap in the words that users of buildx know.
-fn usage_error(root: &clap::Command, path: &[String], error: &clap::Error) -> CommandError {
+fn usage_error(
+    root: &clap::Command,
+    path: &[String],
+    error: &clap::Error,
+    called: &plugin::Called,
+) -> CommandError {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),
         _ => String::new(),
@@ -182,10 +253,7 @@ fn usage_error(root: &clap::Command, path: &[String], error: &clap::Error) -> Co
         .next()
         .unwrap_or_default()
         .trim_start_matches("--");
-    let mut command = root;
-    for part in path.iter().skip(1) {
-        command = command.find_subcommand(part).unwrap_or(command);
-    }
+    let command = command_at(root, path);
     let known = command.get_arguments().find(|arg| arg.get_long() == Some(name));
     let message = match known {
         Some(arg) if error.kind() == ClapKind::ValueValidation => {
@@ -209,7 +277,8 @@ fn usage_error(root: &clap::Command, path: &[String], error: &clap::Error) -> Co
     };
     let refused = CommandError::new(ErrorKind::Usage, message);
     match error.get(ContextKind::ValidValue) {
-        Some(ContextValue::Strings(values)) if known.is_none() && !values.is_empty() => {
+        _ if known.is_some() => flag_error(root, path, refused, called),
+        Some(ContextValue::Strings(values)) if !values.is_empty() => {
             refused.with_hint(format!("It can be {}", values.join(", ")))
         }
         _ => refused,

@@ -29,6 +29,8 @@ pub const EXIT_FAILURE: u8 = 1;
 pub const EXIT_DAEMON_INTERNAL: u8 = 100;
 /// Exit code when the daemon reports ResourceExhausted: memory or disk (as buildx).
 pub const EXIT_RESOURCE_EXHAUSTED: u8 = 102;
+/// Exit code of a wrong flag when docker calls this program as its plugin (as buildx).
+pub const EXIT_PLUGIN_USAGE: u8 = 125;
 /// Exit code of a cancelled command (128 + SIGINT).
 pub const EXIT_CANCELLED: u8 = 130;
 
@@ -42,6 +44,8 @@ pub struct CommandError {
     /// Printed before the message: source excerpts and policy lines.
     preface: Vec<String>,
     exit_code: u8,
+    /// Said without `ERROR:` in front.
+    bare: bool,
 }
 
 impl CommandError {
@@ -59,6 +63,7 @@ impl CommandError {
             hints: Vec::new(),
             preface: Vec::new(),
             exit_code,
+            bare: false,
         }
     }
 
@@ -93,6 +98,24 @@ impl CommandError {
     /// The same error with another exit code.
     pub fn with_exit_code(mut self, code: u8) -> Self {
         self.exit_code = code;
+        self
+    }
+
+    /// The same error, said without `ERROR:` in front.
+    pub fn bare(mut self) -> Self {
+        self.bare = true;
+        self
+    }
+
+    /// The same error with `text` after its message.
+    pub fn followed_by(mut self, text: &str) -> Self {
+        self.message.push_str(text);
+        self
+    }
+
+    /// The same error with its hints in other words.
+    pub fn with_hints_in(mut self, words: impl Fn(&str) -> String) -> Self {
+        self.hints.iter_mut().for_each(|hint| *hint = words(hint));
         self
     }
 
@@ -174,7 +197,8 @@ impl CommandError {
         for block in &self.preface {
             ui.say(block.trim_end());
         }
-        ui.say(format!("ERROR: {}", self.line()));
+        let heading = if self.bare { "" } else { "ERROR: " };
+        ui.say(format!("{heading}{}", self.line()));
         for hint in &self.hints {
             ui.say(format!("hint: {hint}"));
         }

@@ -176,6 +176,48 @@ pub fn write_beside(path: &Path, data: &[u8], mode: u32) -> Result<(), FileError
     write_atomic(path, parent, data, mode)
 }
 
+/// Puts a symbolic link to `target` at `path`, in place of the file that may be there; at every moment one of them is.
+pub fn replace_by_link(path: &Path, target: &Path) -> Result<(), FileError> {
+    let link = named_beside(path, |name| std::os::unix::fs::symlink(target, name))?;
+    link.persist(path)
+        .map_err(|error| FileError::io("link", path)(error.error))
+}
+
+/// Gives the file at `path`, which may be a link, the name `aside` in the same folder as well, in place of what has that
+/// name. Where a file can have one name only, it is moved.
+pub fn keep_aside(path: &Path, aside: &Path) -> Result<(), FileError> {
+    let Ok(second) = named_beside(aside, |name| std::fs::hard_link(path, name)) else {
+        return rename(path, aside);
+    };
+    rename(&second, aside)
+}
+
+/// Moves a file to another name on the same file system, in place of what has that name.
+pub fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
+    std::fs::rename(from, to).map_err(FileError::io("move", from))?;
+    // Two names of one file both stay.
+    remove_file(from)
+}
+
+/// Removes a file or a link; one that is not there is removed already.
+pub fn remove_file(path: &Path) -> Result<(), FileError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FileError::io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// A new name in the folder of `path`, which `make` fills; it is gone when it is not given a lasting one.
+fn named_beside(
+    path: &Path,
+    make: impl FnMut(&Path) -> io::Result<()>,
+) -> Result<tempfile::TempPath, FileError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let made = tempfile::Builder::new().prefix(".tmp-").make_in(folder, make);
+    made.map(tempfile::NamedTempFile::into_temp_path)
+        .map_err(FileError::io("write", path))
+}
+
 fn refuse_special(path: &Path) -> Result<(), FileError> {
     use std::os::unix::fs::FileTypeExt;
     let Ok(metadata) = std::fs::symlink_metadata(path) else {
@@ -286,6 +328,27 @@ mod tests {
                 ..
             }
         ));
+    }
+
+    #[test]
+    fn a_link_takes_the_place_of_a_file_that_keeps_another_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::write(at("file"), "first").unwrap();
+        std::fs::write(at("aside"), "older").unwrap();
+        for _ in 0..2 {
+            keep_aside(&at("file"), &at("aside")).unwrap();
+        }
+        replace_by_link(&at("file"), Path::new("/target")).unwrap();
+        assert_eq!(std::fs::read_link(at("file")).unwrap(), Path::new("/target"));
+        // A link that leads nowhere is kept as it is.
+        keep_aside(&at("file"), &at("link")).unwrap();
+        assert_eq!(std::fs::read_link(at("link")).unwrap(), Path::new("/target"));
+        rename(&at("aside"), &at("file")).unwrap();
+        assert_eq!(std::fs::read_to_string(at("file")).unwrap(), "first");
+        remove_file(&at("link")).unwrap();
+        remove_file(&at("link")).unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use bkhost::cli;
 use bkhost::cli::env_vars::Environment;
-use bkhost::cli::machine;
+use bkhost::cli::{machine, plugin};
 use bkhost::driver::catalog::Catalog;
 use bkhost::keeper;
 use bkhost::ui::Ui;
@@ -15,11 +15,8 @@ fn main() -> ExitCode {
     if let Some(code) = keeper::main(std::env::args_os().skip(1), machine::active_builds()) {
         return code;
     }
-    let environment = Environment::of_process();
-    let arguments: Vec<String> = std::env::args_os()
-        .skip(1)
-        .map(|argument| argument.to_string_lossy().into_owned())
-        .collect();
+    let words = std::env::args_os().collect();
+    let (arguments, environment) = plugin::receive(words, Environment::of_process());
     let ui = Ui::stdio(environment.is_colourless());
     // The process ends with it: taking an engine apart would only take time.
     let drivers = ManuallyDrop::new(Catalog::new(machine::of(&environment)));

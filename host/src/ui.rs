@@ -16,6 +16,7 @@ pub struct Ui {
     out_terminal: bool,
     colour: bool,
     debug: bool,
+    warns: bool,
 }
 
 struct Inner {
@@ -62,6 +63,14 @@ impl Ui {
         }
     }
 
+    /// The same door for a user who wants no warnings.
+    pub fn without_warnings(&self) -> Self {
+        Self {
+            warns: false,
+            ..self.clone()
+        }
+    }
+
     /// A door to other writers, for tests.
     pub fn new(
         out: Box<dyn Write + Send>,
@@ -76,6 +85,7 @@ impl Ui {
             out_terminal: false,
             colour,
             debug,
+            warns: true,
         }
     }
 
@@ -148,6 +158,9 @@ impl Ui {
 
     /// A warning in the form that buildx users match on.
     pub fn warn(&self, message: impl AsRef<str>) {
+        if !self.warns {
+            return;
+        }
         self.say(format!("WARNING: {}", message.as_ref()));
     }
 

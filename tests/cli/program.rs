@@ -108,6 +108,8 @@ fn the_help_of_every_command_has_examples() {
         "build",
         "dial-stdio",
         "driver",
+        "install",
+        "uninstall",
         "version",
         "completion",
     ] {

@@ -10,6 +10,7 @@ mod needs_registry;
 mod nerdctl;
 mod reach;
 mod walk_through;
+mod plugin;
 
 use std::path::PathBuf;
 

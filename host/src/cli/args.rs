@@ -3,10 +3,11 @@
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use super::commands::{
-    build, completion, create, dial_stdio, driver, inspect, logs, ls, man, renew, rm, stop, use_builder,
-    version,
+    build, completion, create, dial_stdio, driver, inspect, install, logs, ls, man, renew, rm, stop,
+    uninstall, use_builder, version,
 };
 use super::complete;
+use super::plugin::Called;
 
 /// Builders for BuildKit, wherever their daemons run
 #[derive(Debug, Parser)]
@@ -66,6 +67,10 @@ pub enum Command {
     DialStdio(dial_stdio::Args),
     /// Show the drivers there are
     Driver(driver::Args),
+    /// Make docker use this program as its plugin `buildx`
+    Install(install::Args),
+    /// Give docker its earlier plugin `buildx` back
+    Uninstall(uninstall::Args),
     /// Show the version of this program
     Version(version::Args),
     /// Print a completion script for a shell
@@ -73,6 +78,15 @@ pub enum Command {
     /// Complete a command line
     #[command(name = "__complete", hide = true)]
     Complete(complete::Args),
+    /// Complete a command line without descriptions
+    #[command(name = "__completeNoDesc", hide = true)]
+    CompleteBare(complete::Args),
+    /// Tell docker what this plugin is
+    #[command(name = "docker-cli-plugin-metadata", hide = true)]
+    PluginMetadata,
+    /// Tell docker what to say after a command: nothing
+    #[command(name = "docker-cli-plugin-hooks", hide = true)]
+    PluginHooks(PluginHooks),
     /// Write manual pages into a folder
     #[command(hide = true)]
     Man(man::Args),
@@ -84,6 +98,33 @@ pub fn command() -> clap::Command {
         command.args_override_self(true).mut_subcommands(relaxed)
     }
     relaxed(Root::command())
+}
+
+/// The same with this program's name as it was typed, in examples, too.
+pub fn command_as(called: &Called) -> clap::Command {
+    let typed = called.typed();
+    if typed == command().get_name() {
+        return command();
+    }
+    respelled(command().name(typed).bin_name(typed), typed)
+}
+
+fn respelled(command: clap::Command, typed: &'static str) -> clap::Command {
+    let own = format!("{} ", Root::command().get_name());
+    let examples = command.get_after_help().map(ToString::to_string);
+    let command = match examples {
+        Some(text) => command.after_help(text.replace(&own, &format!("{typed} "))),
+        None => command,
+    };
+    command.mut_subcommands(|command| respelled(command, typed))
+}
+
+/// Arguments of `docker-cli-plugin-hooks`.
+#[derive(Debug, Args)]
+pub struct PluginHooks {
+    /// What docker has run, as JSON
+    #[arg(value_name = "JSON")]
+    event: Option<String>,
 }
 
 /// `--timeout`, which several commands have.

@@ -2,6 +2,8 @@
 
 use clap::{Arg, Command};
 
+use super::plugin::handover;
+use super::plugin::lacking::{self, Lack};
 use super::settings::Context;
 use super::{args, print};
 use crate::error::Result;
@@ -27,13 +29,22 @@ const TAKES_BUILDERS: &[&str] = &["inspect", "logs", "renew", "rm", "stop", "use
 /// A candidate and its description, which may be empty.
 type Candidate = (String, String);
 
-/// Prints one candidate per line, a tab before its description, and the directive.
-pub fn run(context: &Context<'_>, args: &Args) -> Result<()> {
+/// Prints one candidate per line, a tab before its description if that is wanted, and the directive. As docker's plugin,
+/// what follows a command that is not here is up to the next plugin.
+pub fn run(context: &Context<'_>, args: &Args, described: bool) -> Result<()> {
+    let hands_over = context.environment.called.hands_over;
+    let has_next = || handover::search(context.environment).next().is_some();
+    if let Some(name) = lacking_command(&args.words).filter(|_| hands_over && has_next()) {
+        return Err(handover::hand_over(
+            context.environment,
+            &Lack::Command(name.to_owned()),
+        ));
+    }
     let (candidates, directive) = candidates(context, &args.words);
     let mut text = String::new();
     for (name, description) in candidates {
         text.push_str(&name);
-        if !description.is_empty() {
+        if described && !description.is_empty() {
             text.push('\t');
             text.push_str(&description);
         }
@@ -59,8 +70,16 @@ fn candidates(context: &Context<'_>, words: &[String]) -> (Vec<Candidate>, &'sta
     };
     let (mut list, directive) = match waiting {
         Some(arg) => values(context, arg),
-        None if typed.starts_with('-') => (flags(&root, command), NO_FILES),
-        None if command.has_subcommands() => (commands(command), NO_FILES),
+        None if typed.starts_with('-') => {
+            let mut known = flags(&root, command);
+            known.extend(handed_over_flags(context, command));
+            (known, NO_FILES)
+        }
+        None if command.has_subcommands() => {
+            let mut known = commands(command);
+            known.extend(handed_over_commands(context).filter(|_| command.get_name() == root.get_name()));
+            (known, NO_FILES)
+        }
         None => positionals(context, command),
     };
     list.retain(|(name, _)| name.starts_with(typed));
@@ -144,6 +163,36 @@ fn commands(command: &Command) -> Vec<Candidate> {
         .filter(|command| !command.is_hide_set())
         .map(|command| (command.get_name().to_owned(), summary(command.get_about())))
         .collect()
+}
+
+/// The command among the words before the last one, if it is one that only another plugin has.
+fn lacking_command(words: &[String]) -> Option<&str> {
+    let (_, before) = words.split_last()?;
+    let root = args::command();
+    let split: Vec<&str> = before.iter().flat_map(|word| separated(word)).collect();
+    let last = split.iter().enumerate().find(|(at, word)| {
+        let (command, waiting) = place(&root, split.get(..*at).unwrap_or_default());
+        waiting.is_none() && command.get_name() == root.get_name() && lacking::is_command(word)
+    });
+    last.map(|(_, word)| *word)
+}
+
+/// What the next plugin has and this program has not, if it is handed over.
+fn handed_over_commands(context: &Context<'_>) -> impl Iterator<Item = Candidate> {
+    let commands = is_handed_over(context).then_some(lacking::COMMANDS);
+    let commands = commands.into_iter().flatten();
+    commands.map(|command| (command.name.to_owned(), command.about.to_owned()))
+}
+
+fn handed_over_flags(context: &Context<'_>, command: &Command) -> impl Iterator<Item = Candidate> {
+    let handed_over = command.get_name() == "build" && is_handed_over(context);
+    let flags = handed_over.then_some(lacking::BUILD_FLAGS);
+    let flags = flags.into_iter().flatten();
+    flags.map(|(flag, about)| (flag.to_owned(), about.to_owned()))
+}
+
+fn is_handed_over(context: &Context<'_>) -> bool {
+    context.environment.called.hands_over && handover::search(context.environment).next().is_some()
 }
 
 fn summary(text: Option<&clap::builder::StyledStr>) -> String {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::plugin::Called;
+
 /// Makes a constant of each name, and [`ALL`] for the reference page.
 macro_rules! variables {
     ($($(#[doc = $line:literal])+ $name:ident,)+) => {
@@ -25,6 +27,8 @@ variables! {
     ACTIONS_RESULTS_URL,
     /// Token for that service.
     ACTIONS_RUNTIME_TOKEN,
+    /// Set when a call of docker's plugin is handed to another program, so that it never comes back here.
+    BKHOST_HANDED_OVER,
     /// Colours of the terminal display (`run=blue:warning=yellow`).
     BUILDKIT_COLORS,
     /// Address of a running buildkitd: the endpoint of `create` when none is typed, and the builder to use when none is
@@ -66,6 +70,10 @@ variables! {
     DOCKER_AUTH_CONFIG,
     /// Folder of the TLS files of the context `default`.
     DOCKER_CERT_PATH,
+    /// Set by docker when it calls a plugin: this program is its plugin `buildx` then, if that word follows.
+    DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND,
+    /// Set by docker: the socket whose end tells a plugin to stop.
+    DOCKER_CLI_PLUGIN_SOCKET,
     /// Folder of the docker client's `config.json` and contexts; default `~/.docker`.
     DOCKER_CONFIG,
     /// The active docker context.
@@ -124,6 +132,8 @@ pub struct Environment {
     account_home: Option<PathBuf>,
     /// The working folder.
     pub folder: PathBuf,
+    /// How this program was called.
+    pub called: Called,
 }
 
 impl Environment {
@@ -136,6 +146,7 @@ impl Environment {
             variables,
             account_home: std::env::home_dir(),
             folder: std::env::current_dir().unwrap_or_default(),
+            called: Called::default(),
         }
     }
 
@@ -148,7 +159,18 @@ impl Environment {
                 .collect(),
             account_home: None,
             folder: folder.to_owned(),
+            called: Called::default(),
         }
+    }
+
+    /// Gives a variable a value, for this program alone.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.variables.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Takes a variable away, for this program alone.
+    pub fn unset(&mut self, name: &str) {
+        self.variables.remove(name);
     }
 
     /// The value of a variable, if it has one that is not empty.

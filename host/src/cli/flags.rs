@@ -18,10 +18,61 @@ pub struct Normal {
 /// A command line that is refused.
 #[derive(Debug)]
 pub enum Refusal {
-    /// Refused with a text.
-    Usage(CommandError),
+    /// A wrong number of arguments, with what is wrong.
+    Usage(String),
+    /// A flag, or its value.
+    Flag {
+        /// What is wrong.
+        text: String,
+        /// A flag that may have been meant.
+        near: Option<String>,
+        /// The flag with its dashes, when there is none of that name.
+        unknown: Option<String>,
+        /// Names from the root to the command.
+        path: Vec<String>,
+    },
     /// The first word is no command; the help of the command is shown before the error.
-    UnknownCommand(String, Vec<String>),
+    UnknownCommand {
+        /// The word.
+        word: String,
+        /// Names from the root to the command.
+        path: Vec<String>,
+        /// A command that may have been meant.
+        near: Option<String>,
+    },
+}
+
+impl Refusal {
+    /// Whether it may well be a known name, mistyped.
+    pub fn is_near_miss(&self) -> bool {
+        match self {
+            Self::Usage(_) => true,
+            Self::Flag { near, unknown, .. } => unknown.is_none() || near.is_some(),
+            Self::UnknownCommand { near, .. } => near.is_some(),
+        }
+    }
+
+    /// The same without what may have been meant.
+    pub fn without_guess(mut self) -> Self {
+        if let Self::Flag { near, .. } | Self::UnknownCommand { near, .. } = &mut self {
+            *near = None;
+        }
+        self
+    }
+
+    /// The refusal as it is said.
+    pub fn into_error(self) -> CommandError {
+        let (text, near) = match self {
+            Self::Usage(text) => (text, None),
+            Self::Flag { text, near, .. } => (text, near),
+            Self::UnknownCommand { word, near, .. } => (format!("unknown command: {word:?}"), near),
+        };
+        let error = CommandError::new(ErrorKind::Usage, text);
+        match near {
+            Some(near) => error.with_hint(format!("Did you mean `{near}`?")),
+            None => error,
+        }
+    }
 }
 
 struct Walk<'a> {
@@ -91,7 +142,7 @@ impl<'a> Walk<'a> {
         }
         let value = match value.map(str::to_owned).or_else(|| rest.next().cloned()) {
             Some(value) => value,
-            None => return Err(usage(format!("flag needs an argument: --{name}"))),
+            None => return Err(self.refused(format!("flag needs an argument: --{name}"))),
         };
         self.arguments.push(format!("{flag}={value}"));
         Ok(())
@@ -99,7 +150,8 @@ impl<'a> Walk<'a> {
 
     fn switch(&mut self, arg: &Arg, flag: String, value: Option<&str>) -> Result<(), Refusal> {
         let on = value.map_or(Ok(true), values::boolean);
-        let on = on.map_err(|error| usage(invalid_argument(arg, value.unwrap_or_default(), &error)))?;
+        let on =
+            on.map_err(|error| self.refused(invalid_argument(arg, value.unwrap_or_default(), &error)))?;
         self.arguments.retain(|argument| *argument != flag);
         if on {
             self.arguments.push(flag);
@@ -114,7 +166,8 @@ impl<'a> Walk<'a> {
                 continue;
             }
             let Some(arg) = self.find(|arg| arg.get_short() == Some(c)) else {
-                return Err(usage(format!("unknown shorthand flag: {c:?} in {text}")));
+                let text = format!("unknown shorthand flag: {c:?} in {text}");
+                return Err(self.unknown(text, None, format!("-{c}")));
             };
             let flag = format!("--{}", arg.get_long().unwrap_or_default());
             let tail = text.get(at + c.len_utf8()..).unwrap_or_default();
@@ -128,7 +181,7 @@ impl<'a> Walk<'a> {
             }
             let attached = Some(tail.strip_prefix('=').unwrap_or(tail)).filter(|_| !tail.is_empty());
             let Some(value) = attached.map(str::to_owned).or_else(|| rest.next().cloned()) else {
-                return Err(usage(format!("flag needs an argument: {c:?} in {text}")));
+                return Err(self.refused(format!("flag needs an argument: {c:?} in {text}")));
             };
             self.arguments.push(format!("{flag}={value}"));
             return Ok(());
@@ -144,7 +197,7 @@ impl<'a> Walk<'a> {
                     self.positionals += 1;
                     return Ok(());
                 }
-                return Err(Refusal::UnknownCommand(text.to_owned(), self.path.clone()));
+                return Err(self.unknown_command(text));
             };
             self.command = command;
             self.path.push(command.get_name().to_owned());
@@ -157,13 +210,41 @@ impl<'a> Walk<'a> {
     }
 
     fn unknown_flag(&self, name: &str) -> Refusal {
-        let error = CommandError::new(ErrorKind::Usage, format!("unknown flag: --{name}"));
         let known = self.command.get_arguments().filter(|arg| !arg.is_hide_set());
         let known = known.filter_map(|arg| arg.get_long());
-        Refusal::Usage(match values::nearest(name, known) {
-            Some(near) => error.with_hint(format!("Did you mean `--{near}`?")),
-            None => error,
-        })
+        let near = values::nearest(name, known).map(|near| format!("--{near}"));
+        self.unknown(format!("unknown flag: --{name}"), near, format!("--{name}"))
+    }
+
+    fn unknown(&self, text: String, near: Option<String>, flag: String) -> Refusal {
+        Refusal::Flag {
+            text,
+            near,
+            unknown: Some(flag),
+            path: self.path.clone(),
+        }
+    }
+
+    fn unknown_command(&self, word: &str) -> Refusal {
+        let known = self
+            .command
+            .get_subcommands()
+            .filter(|known| !known.is_hide_set());
+        Refusal::UnknownCommand {
+            word: word.to_owned(),
+            path: self.path.clone(),
+            near: values::nearest(word, known.map(Command::get_name)).map(str::to_owned),
+        }
+    }
+
+    /// A flag that is known, used wrongly.
+    fn refused(&self, text: String) -> Refusal {
+        Refusal::Flag {
+            text,
+            near: None,
+            unknown: None,
+            path: self.path.clone(),
+        }
     }
 
     /// Refuses a wrong number of arguments; `help` and flags that end the command early are left to clap.
@@ -184,13 +265,17 @@ impl<'a> Walk<'a> {
             (0, most) => format!("requires at most {most} arguments"),
             (least, _) => format!("requires at least {least} argument"),
         };
-        let root = self.root.get_name();
-        let line = self.command.clone().bin_name(&path).render_usage().to_string();
-        let line = line.trim_start_matches("Usage:").trim();
-        Err(usage(format!(
-            "{root}: '{path}' {rule}\n\nUsage:  {line}\n\nRun '{path} --help' for more information"
-        )))
+        let root = self.root.get_name().split(' ').next().unwrap_or_default();
+        let tail = usage_of(self.command, &path);
+        Err(Refusal::Usage(format!("{root}: '{path}' {rule}{tail}")))
     }
+}
+
+/// How a command is used, and where more is said; follows a refusal.
+pub fn usage_of(command: &Command, path: &str) -> String {
+    let line = command.clone().bin_name(path).render_usage().to_string();
+    let line = line.trim_start_matches("Usage:").trim();
+    format!("\n\nUsage:  {line}\n\nRun '{path} --help' for more information")
 }
 
 /// The text for a value that a flag does not take.
@@ -201,10 +286,6 @@ pub fn invalid_argument(arg: &Arg, value: &str, error: &str) -> String {
         None => format!("--{long}"),
     };
     format!("invalid argument {value:?} for {flag:?} flag: {error}")
-}
-
-fn usage(text: String) -> Refusal {
-    Refusal::Usage(CommandError::new(ErrorKind::Usage, text))
 }
 
 fn has_long(arg: &Arg, name: &str) -> bool {
@@ -268,8 +349,8 @@ mod tests {
         let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
         match normalise(&root(), &words) {
             Ok(normal) => normal.arguments.join(" "),
-            Err(Refusal::Usage(error)) => error.line(),
-            Err(Refusal::UnknownCommand(word, _)) => format!("unknown {word}"),
+            Err(Refusal::UnknownCommand { word, .. }) => format!("unknown {word}"),
+            Err(refusal) => refusal.into_error().line(),
         }
     }
 

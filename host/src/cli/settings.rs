@@ -60,7 +60,7 @@ impl<'a> Context<'a> {
             ui.warn(warning);
         }
         let root = store_root(environment);
-        let owner = store_owner(environment, &root);
+        let owner = owner_below(environment, &root);
         let builder = builder
             .filter(|name| !name.is_empty())
             .or_else(|| environment.get(env_vars::BUILDX_BUILDER).map(str::to_owned));
@@ -213,21 +213,26 @@ pub fn not_found(name: &str) -> CommandError {
 
 /// Root of the builder store: `BUILDX_CONFIG`, else `buildx` beside the docker client's configuration.
 fn store_root(environment: &Environment) -> PathBuf {
-    let docker = || config::folder(environment.get(env_vars::DOCKER_CONFIG), &environment.home());
     environment
         .get(env_vars::BUILDX_CONFIG)
-        .map_or_else(|| docker().join("buildx"), PathBuf::from)
+        .map_or_else(|| docker_folder(environment).join("buildx"), PathBuf::from)
+}
+
+/// The folder of the docker client's configuration.
+pub fn docker_folder(environment: &Environment) -> PathBuf {
+    config::folder(environment.get(env_vars::DOCKER_CONFIG), &environment.home())
 }
 
 fn docker_environment(environment: &Environment) -> DockerEnvironment {
     let get = |name: &str| environment.get(name).map(str::to_owned);
     DockerEnvironment {
-        folder: config::folder(environment.get(env_vars::DOCKER_CONFIG), &environment.home()),
+        folder: docker_folder(environment),
         host: get(env_vars::DOCKER_HOST),
         context: get(env_vars::DOCKER_CONTEXT),
         tls: environment.get(env_vars::DOCKER_TLS).is_some(),
         tls_verify: environment.get(env_vars::DOCKER_TLS_VERIFY).is_some(),
         cert_path: environment.get(env_vars::DOCKER_CERT_PATH).map(PathBuf::from),
+        tls_files: environment.called.tls_files.clone(),
         auth_config: get(env_vars::DOCKER_AUTH_CONFIG),
         path: get(env_vars::PATH).unwrap_or_default(),
     }
@@ -271,7 +276,8 @@ fn places(environment: &Environment) -> Places {
     }
 }
 
-fn store_owner(environment: &Environment, root: &std::path::Path) -> Option<Owner> {
+/// The user behind sudo, when what is written below `root` is theirs.
+pub fn owner_below(environment: &Environment, root: &std::path::Path) -> Option<Owner> {
     if !environment.has(env_vars::SUDO_COMMAND) {
         return None;
     }

@@ -5,12 +5,17 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::plugin::socket::Caller;
 use crate::driver::node::Cancel;
 use crate::error::{CommandError, EXIT_CANCELLED, ErrorKind, Result};
 
 /// How long work may take to end after it was asked to. A build needs 1.3 s for the last words of its steps and then
 /// ends its display; with the end of the process it stays below 2 s, which is what a user waits before a second Ctrl-C.
 const GRACE: Duration = Duration::from_millis(1750);
+
+/// How long after docker wanted an end a signal is taken for the same wish: a Ctrl-C may come from both, docker and the
+/// terminal.
+const SAME_WISH: Duration = Duration::from_millis(500);
 
 /// How work ended that a signal may interrupt.
 #[derive(Debug)]
@@ -21,22 +26,29 @@ pub enum Ended<T> {
     Abandoned,
 }
 
-/// Runs `work`; after a signal it is cancelled, and dropped when it has not ended soon or at a second signal.
-pub async fn until_interrupted<T>(cancel: &Cancel, work: impl Future<Output = Result<T>>) -> Ended<T> {
+/// Runs `work`; after a signal, or when `caller` wants an end, it is cancelled, and dropped when it has not ended soon or
+/// at a second signal.
+pub async fn until_interrupted<T>(
+    cancel: &Cancel,
+    mut caller: Caller,
+    work: impl Future<Output = Result<T>>,
+) -> Ended<T> {
     let Ok(mut signals) = Signals::listen() else {
         return Ended::Orderly(work.await);
     };
     tokio::pin!(work);
-    tokio::select! {
+    let by_caller = tokio::select! {
         done = &mut work => return Ended::Orderly(done),
-        () = signals.next() => cancel.cancel(),
-    }
+        () = signals.next() => false,
+        () = caller.ended() => true,
+    };
+    cancel.cancel();
     tokio::select! {
         done = work => Ended::Orderly(match done {
             Ok(_) => Err(cancelled()),
             Err(error) => Err(error.with_exit_code(EXIT_CANCELLED)),
         }),
-        () = signals.next() => Ended::Abandoned,
+        () = signals.another(by_caller) => Ended::Abandoned,
         () = tokio::time::sleep(GRACE) => Ended::Abandoned,
     }
 }
@@ -61,6 +73,14 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             hangup,
         })
+    }
+
+    /// One more signal than the wish for an end that was there already.
+    async fn another(&mut self, was_of_caller: bool) {
+        if was_of_caller {
+            let _ = tokio::time::timeout(SAME_WISH, self.next()).await;
+        }
+        self.next().await;
     }
 
     async fn next(&mut self) {

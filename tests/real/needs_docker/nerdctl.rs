@@ -29,10 +29,7 @@ fn context_with_nerdctl(engine: &DockerEngine) -> TestContext {
     );
     let command = context.write("bin/nerdctl", script);
     fs::set_permissions(&command, Permissions::from_mode(0o755)).unwrap();
-    let mut path = command.parent().unwrap().as_os_str().to_owned();
-    path.push(":");
-    path.push(server::path());
-    context.set("PATH", path);
+    context.set("PATH", server::path_from(command.parent().unwrap()));
     context
 }
 

@@ -27,10 +27,7 @@ impl Reached {
         let engine = DockerEngine::shared(release);
         let mut context = context_at(&engine);
         let programs = provided::docker().parent().unwrap().to_owned();
-        let path = [programs]
-            .into_iter()
-            .chain(std::env::split_paths(&server::path()));
-        context.set("PATH", std::env::join_paths(path).unwrap());
+        context.set("PATH", server::path_from(programs));
         let reached = Self {
             engine,
             context,

@@ -78,10 +78,7 @@ fn context(engine: &DockerEngine) -> TestContext {
         let link = programs.join(program.file_name().unwrap());
         std::os::unix::fs::symlink(program, link).unwrap();
     }
-    let path = [programs]
-        .into_iter()
-        .chain(std::env::split_paths(&server::path()));
-    context.set("PATH", std::env::join_paths(path).unwrap());
+    context.set("PATH", server::path_from(programs));
     context
 }
 

@@ -28,7 +28,12 @@ pub fn docker_programs(release: Release) -> PathBuf {
 
 /// The real docker command.
 pub fn docker() -> PathBuf {
-    existing(docker_programs(Release::Current).join("docker"))
+    docker_of(Release::Current)
+}
+
+/// The docker command of the time of an engine.
+pub fn docker_of(release: Release) -> PathBuf {
+    existing(docker_programs(release).join("docker"))
 }
 
 /// The folder of Podman and its libraries.

@@ -38,7 +38,8 @@ pub const DOCKER_INIT: Packaged = Packaged {
     version: None,
 };
 
-/// A Docker Engine of 2020: overlay2, BuildKit 0.8, no containerd store.
+/// A Docker Engine of 2020: overlay2, BuildKit 0.8, no containerd store. Its docker command calls plugins as they were
+/// called then.
 pub const OLD_DOCKER: Packaged = Packaged {
     name: "docker-20.10",
     edition: "1",
@@ -46,6 +47,7 @@ pub const OLD_DOCKER: Packaged = Packaged {
     folder: place::OLD_DOCKER,
     files: &[
         ("usr/sbin/dockerd", "dockerd"),
+        ("usr/bin/docker", "docker"),
         ("usr/sbin/docker-proxy", "docker-proxy"),
         ("usr/bin/containerd", "containerd"),
         ("usr/bin/containerd-shim-runc-v2", "containerd-shim-runc-v2"),

@@ -26,6 +26,8 @@ pub struct DockerConfig {
     pub prune_filters: Vec<String>,
     /// The active context.
     pub current_context: String,
+    /// Folders of plugins that come before the user's own.
+    pub cli_plugins_extra_dirs: Vec<String>,
 }
 
 /// Credentials for one registry.

@@ -232,9 +232,14 @@ impl Contexts {
 
     fn environment_tls(&self) -> Result<TlsFiles, FileError> {
         let folder = self.environment_tls_folder();
-        let ca = folder.join("ca.pem");
+        let (named, known) = (&self.environment.tls_files, TlsFiles::of(folder));
+        let ca = named.ca.clone().unwrap_or_else(|| folder.join("ca.pem"));
         std::fs::metadata(&ca).map_err(FileError::io("open", &ca))?;
-        Ok(TlsFiles::of(folder))
+        Ok(TlsFiles {
+            ca: Some(ca),
+            cert: named.cert.clone().or(known.cert),
+            key: named.key.clone().or(known.key),
+        })
     }
 
     fn collect(
