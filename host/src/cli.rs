@@ -8,6 +8,7 @@ pub mod commands;
 mod complete;
 mod debug_log;
 mod display;
+pub mod engine;
 pub mod env_vars;
 mod flags;
 pub mod machine;
@@ -83,7 +84,8 @@ fn try_run(arguments: &[String], environment: &Environment, ui: &Ui, drivers: &d
 
 fn dispatch(context: &Context<'_>, command: Command) -> Result<()> {
     use commands::{
-        build, create, dial_stdio, driver, inspect, install, logs, ls, rm, stop, uninstall, use_builder,
+        build, create, dial_stdio, driver, inspect, install, logs, ls, renew, rm, stop, uninstall,
+        use_builder,
     };
     match command {
         Command::Build(args) => block_on_threads(context, build::run(context, *args)),
@@ -92,6 +94,7 @@ fn dispatch(context: &Context<'_>, command: Command) -> Result<()> {
         Command::Ls(args) => block_on(context, ls::run(context, &args)),
         Command::Inspect(args) => block_on(context, inspect::run(context, &args)),
         Command::Stop(args) => block_on(context, stop::run(context, &args)),
+        Command::Renew(args) => block_on(context, renew::run(context, &args)),
         Command::Rm(args) => block_on(context, rm::run(context, args)),
         Command::DialStdio(args) => block_on(context, dial_stdio::run(context, &args)),
         Command::Logs(args) => block_on(context, logs::run(context, &args)),

@@ -7,17 +7,21 @@ pub mod endpoint;
 pub mod error;
 pub mod framing;
 mod http2;
+pub mod proxy;
 pub mod pull;
+pub mod sockets;
 mod stream;
 pub mod transport;
 pub mod version;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use self::endpoint::Endpoint;
 use self::error::EngineError;
+use self::proxy::Proxies;
+use self::sockets::{Found, Places};
 use self::stream::Opener;
 use self::transport::Engine;
 use crate::store::docker::DockerEnvironment;
@@ -38,6 +42,10 @@ pub struct EngineSettings {
     pub needs_policy: bool,
     /// This program's own file, which starts helper programs.
     pub executable: PathBuf,
+    /// Proxies on the way to other hosts.
+    pub proxies: Proxies,
+    /// Where engines may listen that nobody named.
+    pub places: Places,
 }
 
 /// The engines of one command. Files are read when the first engine is asked for.
@@ -82,10 +90,17 @@ impl Engines {
         let opener = Opener {
             path: self.settings.docker.path.clone().into(),
             executable: self.settings.executable.clone(),
+            proxies: self.settings.proxies.clone(),
+            places: self.settings.places.clone(),
         };
         let engine = Arc::new(Engine::new(resolved, opener, pinned));
         known.insert(endpoint.to_owned(), Arc::clone(&engine));
         Ok(engine)
+    }
+
+    /// Engines that listen where nobody looks unasked; the one at `except` left out.
+    pub async fn elsewhere(&self, except: &Path) -> Vec<Found> {
+        self.settings.places.listening(except).await
     }
 
     /// Registry credentials of the docker client.

@@ -268,7 +268,12 @@ impl From<crate::store::StoreError> for CommandError {
 
 impl From<crate::store::docker::contexts::ContextError> for CommandError {
     fn from(error: crate::store::docker::contexts::ContextError) -> Self {
-        Self::user(error.to_string()).with_source(error_source(&error))
+        let hint = error.hint();
+        let error = Self::user(error.to_string()).with_source(error_source(&error));
+        match hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
     }
 }
 

@@ -89,7 +89,7 @@ pub trait Driver: Sized + 'static {
         Ok(())
     }
 
-    /// Ability `diagnose`: says why a connection that was in use was lost. Changes nothing.
+    /// Ability `diagnose`: says why a connection that was in use was lost, or a step of a build was killed. Changes nothing.
     fn explain(&self, loss: &Loss) -> Result<Finding> {
         let _ = loss;
         Err(Error::unsupported(

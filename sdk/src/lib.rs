@@ -94,7 +94,7 @@ pub use export::{SDK_MARKER, SDK_MARKER_LENGTH};
 pub use info::{DriverInfo, Endpoint, Finding, Instance, OptionInfo, Pair, State, Status};
 pub use options::{Options, nearest, parse_bool, parse_bytes, parse_duration};
 pub use poll::{Pollable, timer, wait_any};
-pub use request::{DialRequest, LogRequest, Loss, Removal, Worker};
+pub use request::{DialRequest, LogRequest, Loss, Removal, STEP_KILLED, Worker};
 pub use retry::Retry;
 pub use step::Step;
 pub use time::{Deadline, Instant, sleep, wall_clock};

@@ -36,17 +36,22 @@ pub struct Worker {
     pub platforms: Vec<String>,
 }
 
-/// How a connection that was in use was lost.
+/// [`Loss::how`] of a step of a build that was killed (exit code 137) while its daemon lives. Only a driver that describes
+/// itself with the extra `step-ends=true` is asked about these.
+pub const STEP_KILLED: &str = "step-killed";
+
+/// How a connection that was in use was lost; or, where `how` is [`STEP_KILLED`], how a step of a build ended whose daemon
+/// lives.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Loss {
     /// The instance it went to.
     pub instance: String,
-    /// When it was opened, since 1970.
+    /// When it was opened, since 1970; when the step began, for a step.
     pub opened_at: Duration,
-    /// When its loss was noticed, since 1970.
+    /// When its loss was noticed, since 1970; when the step ended, for a step.
     pub lost_at: Duration,
-    /// A word: `eof`, `reset`, `silent`, `goaway`, or another.
+    /// A word: `eof`, `reset`, `silent`, `goaway`, [`STEP_KILLED`], or another.
     pub how: String,
     /// Exit status of the helper program behind the connection, if there was one.
     pub exit_status: Option<i32>,

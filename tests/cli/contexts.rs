@@ -37,7 +37,10 @@ fn contexts_are_listed_and_protected() {
     ");
     let refused = |line: &str| sealed.run(&drivers, line).refused();
     insta::assert_snapshot!(refused("create --name prod"), @r#"ERROR: instance name "prod" already exists as context builder"#);
-    insta::assert_snapshot!(refused("use prod"), @"ERROR: run `docker context use prod` to switch to context prod");
+    insta::assert_snapshot!(refused("use prod"), @r"
+    ERROR: run `docker context use prod` to switch to context prod
+    hint: `--builder prod` uses it for one command
+    ");
     insta::assert_snapshot!(refused("rm prod"), @r"
     failed to remove prod: context builder cannot be removed, run `docker context rm prod` to remove this context
     ERROR: failed to remove one or more builders

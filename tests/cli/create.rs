@@ -61,6 +61,38 @@ fn nodes_are_appended_changed_and_left() {
     assert_eq!(nodes.code, 1, "a template with a wrong blank is refused");
 }
 
+/// What buildx made for a driver that is not here keeps every field that it has.
+#[test]
+fn leaving_a_builder_of_another_driver_damages_nothing_else() {
+    let (sealed, drivers) = (Sealed::new(), Scripted::default());
+    let folder = sealed.store().join("instances");
+    std::fs::create_dir_all(&folder).unwrap();
+    let node = |name: &str| {
+        format!(
+            r#"{{"Name":"{name}","Endpoint":"kubernetes:///k?deployment={name}\u0026kubeconfig=%2Fk","Platforms":[{{"architecture":"arm64","os":"linux"}}],"DriverOpts":{{"nodeselector":"a=b,c=d","replicas":"2"}},"Flags":["--allow-insecure-entitlement=network.host"],"Files":null}}"#
+        )
+    };
+    let record = |nodes: &[&str]| {
+        let nodes: Vec<String> = nodes.iter().map(|name| node(name)).collect();
+        format!(
+            r#"{{"Name":"k","Driver":"kubernetes","Nodes":[{}],"Dynamic":false}}"#,
+            nodes.join(",")
+        )
+    };
+    std::fs::write(folder.join("k"), record(&["k0", "k1"])).unwrap();
+    sealed.run(&drivers, "create --name k --leave --node k1").ok();
+    let stored = || std::fs::read_to_string(folder.join("k")).unwrap();
+    assert_eq!(stored(), record(&["k0"]));
+    let refused = sealed
+        .run(&drivers, "create --name k --append tcp://h:1")
+        .refused();
+    assert!(
+        refused.starts_with("ERROR: failed to find driver \"kubernetes\"\n"),
+        "{refused}"
+    );
+    assert_eq!(stored(), record(&["k0"]));
+}
+
 #[test]
 fn the_driver_follows_from_the_endpoint_or_the_environment() {
     let (sealed, drivers) = (Sealed::new(), Scripted::default());

@@ -15,6 +15,7 @@ mod sealed;
 mod build;
 mod contexts;
 mod create;
+mod engines;
 mod listing;
 mod needs_docker;
 mod needs_shells;

@@ -101,6 +101,7 @@ fn the_help_of_every_command_has_examples() {
         "use",
         "ls",
         "inspect",
+        "renew",
         "stop",
         "rm",
         "logs",

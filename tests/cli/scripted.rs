@@ -15,7 +15,7 @@ use bkhost::progress::step::Step;
 /// The drivers `process` and `remote`, and a record of what they were asked to do.
 #[derive(Default)]
 pub struct Scripted {
-    engine: bool,
+    more: &'static [&'static str],
     done: std::sync::Arc<Mutex<Vec<String>>>,
 }
 
@@ -29,7 +29,15 @@ impl Scripted {
     /// The same with a driver `engine`, which serves an engine that is there.
     pub fn with_engine() -> Self {
         Self {
-            engine: true,
+            more: &["engine"],
+            ..Self::default()
+        }
+    }
+
+    /// The same with drivers for docker contexts and for containers.
+    pub fn with_docker() -> Self {
+        Self {
+            more: &["docker", "docker-container"],
             ..Self::default()
         }
     }
@@ -49,7 +57,7 @@ fn info(name: &str) -> Option<DriverInfo> {
     };
     let load = option("default-load", "bool", "Load results into the engine");
     let denied: &[&str] = match name {
-        "engine" => &["instances", "files", "flags"],
+        "docker" | "engine" => &["instances", "files", "flags"],
         "remote" => &["files", "flags"],
         _ => &[],
     };
@@ -62,6 +70,14 @@ fn info(name: &str) -> Option<DriverInfo> {
                 ..EndpointInfo::default()
             },
             vec![],
+        ),
+        "docker" | "docker-container" => (
+            "What docker has",
+            EndpointInfo {
+                kind: "engine".into(),
+                ..EndpointInfo::default()
+            },
+            vec![load],
         ),
         "process" => (
             "A daemon on this machine",
@@ -107,15 +123,16 @@ fn error(kind: DriverErrorKind, driver: &str, message: impl Into<String>) -> Dri
 #[async_trait]
 impl Drivers for Scripted {
     fn names(&self) -> Vec<String> {
-        let engine = self.engine.then(|| "engine".into());
-        engine
-            .into_iter()
-            .chain(["process".into(), "remote".into()])
-            .collect()
+        let all = self.more.iter().chain(&["process", "remote"]);
+        all.map(|name| (*name).to_owned()).collect()
     }
 
     async fn info(&self, driver: &str) -> DriverResult<DriverInfo> {
         info(driver).ok_or_else(|| error(DriverErrorKind::NotFound, driver, "unknown"))
+    }
+
+    async fn imports(&self, _driver: &str) -> DriverResult<BTreeMap<String, Vec<String>>> {
+        Ok(BTreeMap::new())
     }
 
     async fn open(&self, driver: &str, config: NodeConfig) -> DriverResult<Box<dyn Node>> {

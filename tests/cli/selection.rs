@@ -72,6 +72,6 @@ fn refusals_say_where_to_go() {
     let refused = other.run(&drivers, "use default").refused();
     assert_eq!(
         refused,
-        "ERROR: run `docker context use default` to switch to default context\n"
+        "ERROR: run `docker context use default` to switch to default context\nhint: `--builder default` uses it for one command\n"
     );
 }

@@ -12,7 +12,7 @@ const COMMAND: &str = "run `cargo xtask drivers`";
 #[tokio::test]
 async fn every_embedded_driver_describes_itself() {
     let catalog = Catalog::new(HostEnvironment::default());
-    for name in ["process", "remote"] {
+    for name in ["docker", "docker-container", "process", "remote"] {
         let info = catalog.info(name).await.expect(COMMAND);
         assert_eq!(info.name, name);
         assert!(!info.summary.is_empty() && !info.version.is_empty());

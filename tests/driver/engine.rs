@@ -301,6 +301,8 @@ async fn a_pull_that_needs_a_policy_or_credentials_that_are_not_there_fails() {
     let error = node.boot(request()).await.unwrap_err();
     assert_eq!(error.kind, DriverErrorKind::Unauthenticated);
     assert!(error.message.contains("docker-credential-gone"), "{error}");
+    let hint = error.hint.unwrap();
+    assert!(hint.starts_with("Install `docker-credential-gone`"), "{hint}");
     assert_eq!(engine.asked(), [""; 0]);
 }
 

@@ -29,6 +29,14 @@ pub fn catalog_with(name: &str, file: &str, environment: HostEnvironment) -> Cat
     Catalog::new(environment).with_compiled(name, code, manifest, origin)
 }
 
+/// The guest that asks an engine whatever it is told to, behind the manifest of a shipped driver: that driver, altered.
+pub fn altered(name: &str, environment: HostEnvironment) -> Catalog {
+    let code = std::fs::read(bkhost_test_support::provided::compiled_fixture("engine-client")).unwrap();
+    let shipped = bkhost_test_support::provided::driver(name);
+    let manifest = std::fs::read_to_string(shipped.with_extension("manifest.toml")).unwrap();
+    Catalog::new(environment).with_compiled(name, code, manifest, Origin::File("altered.wasm".into()))
+}
+
 /// The configuration of a node that breaks this rule.
 pub fn config(behaviour: &str) -> NodeConfig {
     NodeConfig {

@@ -9,6 +9,7 @@
     reason = "a failing test has to say no more than where"
 )]
 
+mod altered;
 mod bounds;
 mod built_in;
 mod connections;

@@ -78,6 +78,48 @@ async fn shipped_drivers_describe_themselves() {
     assert_eq!(process.optional, ["diagnose", "logs"]);
 }
 
+/// What a driver calls, and nothing more: an import that is new here has to be meant.
+#[tokio::test]
+async fn the_docker_drivers_import_what_they_need() {
+    for (name, functions) in [
+        ("docker", DOCKER_IMPORTS),
+        ("docker-container", CONTAINER_IMPORTS),
+    ] {
+        let imports = shipped(name).imports(name).await.unwrap();
+        let lines: Vec<String> = imports
+            .iter()
+            .filter(|(_, functions)| !functions.is_empty())
+            .map(|(interface, functions)| {
+                let own = interface.strip_prefix("bkhost:host/").unwrap_or(interface);
+                let name = own.split('@').next().unwrap();
+                format!("{name}: {}", functions.join(", "))
+            })
+            // Getters of what the host hands over; they reach nothing.
+            .filter(|line| !line.starts_with("requests: "))
+            .collect();
+        assert_eq!(lines.join("\n"), functions.trim(), "{name}");
+    }
+}
+
+const DOCKER_IMPORTS: &str = "
+config: [method]node-config.endpoint, [method]node-config.driver-options, [method]node-config.file-names, [method]node-config.fact
+engine: send, hijack, open-http2
+log: write, panicked
+steps: [method]step.remaining, [method]step.cancelled
+time: monotonic
+";
+const CONTAINER_IMPORTS: &str = "
+config: [method]node-config.builder, [method]node-config.node, [method]node-config.endpoint, [method]node-config.driver-option, [method]node-config.driver-options, [method]node-config.daemon-flags, [method]node-config.file-names, [method]node-config.file, [method]node-config.fact, [method]node-config.state
+engine: send, open-stream, hijack, pull, host-url
+log: write, panicked
+random: bytes
+state: [method]node-state.get, [method]node-state.swap
+steps: [method]step.begin, [method]step.message, [method]step.fail, [method]step.remaining, [method]step.cancelled, [method]step.cancellation
+streams: [method]byte-stream.read
+time: monotonic, wall, timer
+wasi:io/poll: poll
+";
+
 #[tokio::test]
 async fn remote_finds_boots_and_reaches_a_daemon() {
     let dir = tempfile::tempdir().unwrap();

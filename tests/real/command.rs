@@ -47,6 +47,10 @@ impl Drivers for Sockets {
         })
     }
 
+    async fn imports(&self, _driver: &str) -> DriverResult<BTreeMap<String, Vec<String>>> {
+        Ok(BTreeMap::new())
+    }
+
     async fn open(&self, driver: &str, config: NodeConfig) -> DriverResult<Box<dyn Node>> {
         let path = config.endpoint.strip_prefix("unix://").unwrap().into();
         Ok(Box::new(SocketNode(self.info(driver).await?, path)))

@@ -30,6 +30,7 @@ mod needs_buildx_errors;
 mod needs_buildx_store;
 mod needs_docker;
 mod needs_netns;
+mod needs_podman;
 mod needs_registry;
 mod needs_rootless;
 mod outputs;

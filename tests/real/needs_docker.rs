@@ -1,8 +1,15 @@
 //! Real Docker Engines, a current one and an old one.
 
+mod altered;
+mod drift;
+mod choice;
 mod engine;
 mod needs_buildx;
+mod needs_buildx_contexts;
 mod needs_registry;
+mod nerdctl;
+mod reach;
+mod walk_through;
 mod plugin;
 
 use std::path::PathBuf;

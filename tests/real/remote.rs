@@ -142,6 +142,21 @@ fn the_address_in_the_environment_is_a_builder() {
 }
 
 #[test]
+fn names_that_no_container_can_have_are_refused_when_a_builder_is_made() {
+    let context = context();
+    for name in ["-x", "--privileged", "a b", "a%20b", "a;b", "a/b"] {
+        let endpoint = format!("docker-container://{name}");
+        let create = ["create", "--driver", "remote", "--name", "b"];
+        let refused = context.bkhost(create).arg(&endpoint).run().fails(1);
+        refused
+            .says(&format!(
+                "failed to parse endpoint {endpoint}: unsupported container name: \"{name}\""
+            ))
+            .says("hint: Such an endpoint is written `docker-container://NAME[?context=CONTEXT]`");
+    }
+}
+
+#[test]
 fn a_helper_program_that_reaches_nothing_ends_the_build_at_once() {
     let context = context();
     let folder = bare(&context, "source", "FROM scratch\nCOPY . /\n");

@@ -7,12 +7,14 @@ mod arena;
 mod dial;
 mod measure;
 mod report;
+mod server;
 
 use std::process::Command;
 
 use crate::bench::arena::Arena;
 use crate::bench::measure::{Figures, Subject};
 use crate::bench::report::{Aim, Row};
+use crate::bench::server::Kind;
 use crate::drivers::{self, Which};
 use crate::failure::{Failure, Result};
 use crate::packages::{self, Needed};
@@ -35,22 +37,36 @@ pub fn run(place: &Place, runs: usize) -> Result {
         package: "time",
         proof: "/usr/bin/time",
     }])?;
-    engines::install(place, &[&engines::BUILDKIT, &engines::RUNC, &engines::BUILDX])?;
+    engines::install(place, &[&engines::BUILDX])?;
+    for kind in [Kind::Buildkit, Kind::Docker] {
+        kind.install(place)?;
+    }
     drivers::build(place, Which::Shipped)?;
     compile(place)?;
     let programs = place.target.join("release");
-    let arena = Arena::open(place, programs.clone())?;
+    let mut rows = Vec::new();
+    {
+        let arena = Arena::open(place, programs.clone(), Kind::Buildkit)?;
+        rows.extend(measured(&arena, &cases(), runs)?);
+        eprintln!("==> open and dial");
+        rows.extend(dial::rows(&programs.join("bkhost-bench"), &arena.socket(), runs)?);
+    }
+    let arena = Arena::open(place, programs, Kind::Docker)?;
+    rows.extend(measured(&arena, &container_cases(), runs)?);
+    write(place, &rows, runs)
+}
+
+/// Measures cases with five builders on the arena's server.
+fn measured(arena: &Arena, cases: &[Case], runs: usize) -> Result<Vec<Row>> {
     arena.make_builders(BUILDERS)?;
     let mut rows = Vec::new();
-    for case in cases() {
+    for case in cases {
         eprintln!("==> {}", case.name);
         let subjects: Vec<Subject> = case.words.iter().map(|words| arena.subject(words)).collect();
         let figures = measure::alternating(&subjects, runs)?;
         rows.extend(case.rows(&figures));
     }
-    eprintln!("==> open and dial");
-    rows.extend(dial::rows(&programs.join("bkhost-bench"), &arena.socket(), runs)?);
-    write(place, &rows, runs)
+    Ok(rows)
 }
 
 /// The same work, done by several programs; bkhost is the first.
@@ -129,6 +145,67 @@ fn cases() -> [Case; 3] {
             words: NO_OP,
             against: 1,
             aim: share_of(1.0, None),
+        },
+    ]
+}
+
+/// Builders that are containers of a Docker Engine.
+fn container_cases() -> [Case; 3] {
+    [
+        Case {
+            name: "ls, five container builders",
+            words: &[
+                &["bkhost", "ls"],
+                &["buildx", "ls"],
+                // The floor: an exec in each, and the same questions.
+                &[
+                    "bkhost-bench",
+                    "ask-in",
+                    "{socket}",
+                    "buildx_buildkit_b10",
+                    "buildx_buildkit_b20",
+                    "buildx_buildkit_b30",
+                    "buildx_buildkit_b40",
+                    "buildx_buildkit_b50",
+                ],
+            ],
+            against: 1,
+            aim: share_of(0.5, None),
+        },
+        Case {
+            name: "inspect a container builder",
+            words: &[
+                &["bkhost", "inspect", "b1"],
+                &["buildx", "inspect", "b1"],
+                &["bkhost-bench", "ask-in", "{socket}", "buildx_buildkit_b10"],
+            ],
+            against: 1,
+            aim: share_of(0.5, None),
+        },
+        Case {
+            name: "build in a container, nothing to do",
+            words: &[
+                &[
+                    "bkhost",
+                    "build",
+                    "--builder",
+                    "b1",
+                    "--progress",
+                    "plain",
+                    "{context}",
+                ],
+                &[
+                    "buildx",
+                    "build",
+                    "--builder",
+                    "b1",
+                    "--progress",
+                    "plain",
+                    "{context}",
+                ],
+            ],
+            against: 1,
+            aim: share_of(0.6, None),
         },
     ]
 }

@@ -24,8 +24,10 @@ pub fn run(place: &Place) -> Result {
         drivers::build(place, Which::Shipped)
     })?;
     let bkhost = clock.phase("bkhost itself, with the drivers in it", || compile_host(place))?;
-    let daemon = clock.phase("a daemon's programs", || Daemon::get(place))?;
-    let demo = clock.phase("the example's base, secret and folders", || Demo::prepare(place))?;
+    let daemon = clock.phase("a daemon, or its programs", || Daemon::get(place, &bkhost))?;
+    let demo = clock.phase("the example's base, secret and folders", || {
+        Demo::prepare(place, daemon.makes_images())
+    })?;
     let mut build = demo.command(&bkhost, &daemon);
     eprintln!("==> {}", process::shown(&build));
     clock.phase("the build", || process::run(&mut build))?;
@@ -49,17 +51,27 @@ fn compile_host(place: &Place) -> Result<PathBuf> {
 enum Daemon {
     /// One that runs already.
     Running(String),
+    /// The one inside the Docker Engine of the active docker context.
+    Engine {
+        /// Name of its builder.
+        builder: String,
+        /// Whether it can give images as files; that takes the containerd image store.
+        makes_images: bool,
+    },
     /// One that bkhost boots, found on `PATH` or in its cache folder.
     Booted,
 }
 
 impl Daemon {
-    fn get(place: &Place) -> Result<Self> {
+    fn get(place: &Place, bkhost: &Path) -> Result<Self> {
         if let Some(address) = std::env::var("BUILDKIT_HOST")
             .ok()
             .filter(|address| !address.is_empty())
         {
             return Ok(Self::Running(address));
+        }
+        if let Some(engine) = Self::engine(place, bkhost) {
+            return Ok(engine);
         }
         if std::os::unix::net::UnixStream::connect(SOCKET).is_ok() {
             return Ok(Self::Running(format!("unix://{SOCKET}")));
@@ -82,8 +94,42 @@ impl Daemon {
         Ok(Self::Booted)
     }
 
+    /// The engine that bkhost would use by itself, if it runs. What the user has selected does not count.
+    fn engine(place: &Place, bkhost: &Path) -> Option<Self> {
+        let ask = |more: &[&str]| {
+            let mut inspect = Command::new(bkhost);
+            without_selection(&mut inspect, place)
+                .args(["--debug", "inspect"])
+                .args(more);
+            process::output(&mut inspect).ok()
+        };
+        let told = ask(&[
+            "--format",
+            "{{.Driver}} {{.Name}}{{range .Nodes}} {{.Status}}{{end}}",
+        ])?;
+        let builder = told.strip_prefix("docker ")?.strip_suffix(" running")?.to_owned();
+        let makes_images = ask(&[&builder])?
+            .lines()
+            .any(|line| line.trim_start().starts_with("OCI exporter:") && line.ends_with("true"));
+        Some(Self::Engine {
+            builder,
+            makes_images,
+        })
+    }
+
+    /// Whether it can give the image as a file.
+    fn makes_images(&self) -> bool {
+        match self {
+            Self::Engine { makes_images, .. } => *makes_images,
+            Self::Running(_) | Self::Booted => true,
+        }
+    }
+
     fn words(&self) -> String {
         match self {
+            Self::Engine { builder, .. } => {
+                format!("by the Docker Engine that is there: the builder `{builder}`")
+            }
             Self::Running(address) => format!("by the daemon at {address}"),
             Self::Booted => {
                 "by a buildkitd that bkhost's `process` driver keeps; it stops by itself when idle".to_owned()
@@ -92,26 +138,35 @@ impl Daemon {
     }
 }
 
+/// Has a command of bkhost not see what the user has selected.
+fn without_selection<'c>(command: &'c mut Command, place: &Place) -> &'c mut Command {
+    command
+        .env("BUILDX_CONFIG", place.target.join("demo/store"))
+        .env_remove("BUILDX_BUILDER")
+}
+
 /// The demo's files.
 struct Demo {
     root: PathBuf,
     key: PathBuf,
     folder: PathBuf,
-    image: PathBuf,
+    /// Absent when the daemon makes none.
+    image: Option<PathBuf>,
 }
 
 impl Demo {
-    fn prepare(place: &Place) -> Result<Self> {
+    fn prepare(place: &Place, with_image: bool) -> Result<Self> {
         let own = place.target.join("demo");
+        let image = own.join("hello.tar");
         let demo = Self {
             root: place.root.clone(),
             key: own.join("signing-key"),
             folder: own.join("result"),
-            image: own.join("hello.tar"),
+            image: with_image.then(|| image.clone()),
         };
         inputs::make_folder(&own)?;
         inputs::remove(&demo.folder)?;
-        inputs::remove(&demo.image)?;
+        inputs::remove(&image)?;
         if !demo.key.is_file() {
             inputs::write(&demo.key, random_key()?.as_bytes())?;
         }
@@ -134,6 +189,7 @@ impl Demo {
         command.arg("build").current_dir(&self.root);
         match daemon {
             Daemon::Running(address) => command.env("BUILDKIT_HOST", address),
+            Daemon::Engine { builder, .. } => command.args(["--builder", builder]),
             Daemon::Booted => command.args(["--builder", "local"]),
         };
         command
@@ -145,9 +201,11 @@ impl Demo {
         command
             .arg("--output")
             .arg(format!("type=local,dest={}", self.folder.display()));
-        command
-            .arg("--output")
-            .arg(format!("type=oci,dest={}", self.image.display()));
+        if let Some(image) = &self.image {
+            command
+                .arg("--output")
+                .arg(format!("type=oci,dest={}", image.display()));
+        }
         command.arg(EXAMPLE);
         command
     }
@@ -169,11 +227,14 @@ impl Demo {
             signature.trim() == self.signature(&program)?,
             "The signature was not made with the secret",
         )?;
-        let names = process::output(Command::new("tar").arg("--list").arg("--file").arg(&self.image))?;
+        let Some(image) = &self.image else {
+            return Ok(());
+        };
+        let names = process::output(Command::new("tar").arg("--list").arg("--file").arg(image))?;
         let complete = ["index.json", "oci-layout"]
             .iter()
             .all(|wanted| names.lines().any(|name| name == *wanted));
-        expect(complete, &format!("`{}` is no OCI image", self.image.display()))
+        expect(complete, &format!("`{}` is no OCI image", image.display()))
     }
 
     fn read(&self, name: &str) -> Result<String> {
@@ -198,8 +259,12 @@ impl Demo {
             "      a local folder: `bin/hello \"some text\"` counts its words; `share/hello/` has the test stage's"
         );
         println!("      report and a signature made with the secret");
-        println!("  {}", self.shown(&self.image));
-        println!("      the same as an OCI image");
+        match &self.image {
+            Some(image) => println!("  {}\n      the same as an OCI image", self.shown(image)),
+            None => println!(
+                "  No OCI image: this engine gives none, because its images are not in the containerd store."
+            ),
+        }
         println!("\nRun the task again to see every step CACHED.");
     }
 

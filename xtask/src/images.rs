@@ -45,11 +45,25 @@ const COMPILER: Base = Base {
     ],
 };
 
+/// That, and what makes certificates.
+const CERTIFICATES: Base = Base {
+    name: "openssl",
+    edition: "1",
+    packages: &["busybox-static", "openssl", "libssl3", "libc6"],
+    trim: &[
+        "usr/share",
+        "usr/lib/x86_64-linux-gnu/gconv",
+        "usr/lib/x86_64-linux-gnu/audit",
+        "usr/lib/x86_64-linux-gnu/perl-base",
+    ],
+};
+
 /// Makes what tests use: `busybox/rootfs` (a folder), `busybox/rootfs.tar`, `busybox/oci` (an image layout) and
 /// `busybox/image.tar` (what an engine loads).
 pub fn for_tests(place: &Place) -> Result {
     BUSYBOX.make(place)?;
     COMPILER.make(place)?;
+    CERTIFICATES.make(place)?;
     Ok(())
 }
 

@@ -9,6 +9,8 @@ use crate::failure::{Failure, Result};
 pub const DOCKER: &str = "docker-engine";
 /// Folder of an old Docker Engine's programs, which must never meet the current ones.
 pub const OLD_DOCKER: &str = "docker-engine-20.10";
+/// Folder of Podman and its libraries.
+pub const PODMAN: &str = "podman";
 
 /// The folders that tasks work in.
 #[derive(Debug, Clone)]

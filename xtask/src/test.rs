@@ -33,7 +33,7 @@ const PLAIN: Ability = Ability {
     images: false,
 };
 
-const ABILITIES: [Ability; 6] = [
+const ABILITIES: [Ability; 7] = [
     Ability {
         name: "rootless",
         engines: &[&engines::ROOTLESSKIT],
@@ -60,7 +60,7 @@ const ABILITIES: [Ability; 6] = [
     },
     Ability {
         name: "docker",
-        engines: &[&engines::DOCKER, &engines::DOCKER_CLI],
+        engines: &[&engines::DOCKER, &engines::DOCKER_CLI, &engines::NERDCTL],
         packaged: &[&debian::DOCKER_INIT, &debian::OLD_DOCKER],
         // An engine makes rules for its bridge.
         packages: &[
@@ -71,6 +71,13 @@ const ABILITIES: [Ability; 6] = [
             },
         ],
         images: true,
+    },
+    Ability {
+        name: "podman",
+        packaged: &[&debian::PODMAN],
+        packages: &[IP],
+        images: true,
+        ..PLAIN
     },
     // Bash is there wherever the tasks run; PowerShell is no package of Debian's.
     Ability {

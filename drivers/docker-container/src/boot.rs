@@ -157,7 +157,7 @@ impl DockerContainer {
     pub fn drift_words(&self, names: &str) -> String {
         let builder = self.config.builder();
         format!(
-            "The container runs with other settings ({names}); `bkhost stop {builder}` lets the next use renew it, its cache is kept"
+            "The container runs with other settings ({names}); `bkhost renew {builder}` applies them, its cache is kept"
         )
     }
 

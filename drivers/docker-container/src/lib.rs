@@ -99,10 +99,6 @@ impl Driver for DockerContainer {
             None => Status::new(state),
         };
         Ok(match self.drift(&container) {
-            Some(names) if state == State::Running => {
-                let words = self.drift_words(&names);
-                status.with_detail(words).with_attribute("drift", names)
-            }
             Some(names) => status.with_detail(detail).with_attribute("drift", names),
             None => status.with_detail(detail),
         })

@@ -120,8 +120,11 @@ impl Driver for Process {
         step.run("starting buildkitd", |part| {
             let (daemon, _connection) = self.reach(part)?;
             if let Some(parts) = self.drift(&daemon) {
-                let words = "The daemon runs with other options; stop the builder to apply the new ones";
-                part.message(&format!("{words}: {parts}"));
+                let words = "The daemon runs with other options";
+                let builder = self.config.builder();
+                part.message(&format!(
+                    "{words} ({parts}); `bkhost renew {builder}` applies them"
+                ));
             }
             Ok(())
         })

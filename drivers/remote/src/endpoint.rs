@@ -32,15 +32,13 @@ pub fn parse(endpoint: &str) -> Result<Target> {
         "npipe" => path(rest).map(Kind::NamedPipe),
         "tcp" => tcp(rest),
         "ssh" => ssh(rest),
-        "docker-container" => container(rest).map(|(container, query)| Kind::Docker {
-            container,
-            context: query.get("context"),
-        }),
-        "podman-container" => container(rest).map(|(container, _)| Kind::Podman { container }),
-        "nerdctl-container" => container(rest).map(|(container, query)| Kind::Nerdctl {
-            container,
-            namespace: query.get("namespace"),
-        }),
+        "docker-container" => {
+            container(rest, "context").map(|(container, context)| Kind::Docker { container, context })
+        }
+        "podman-container" => container(rest, "").map(|(container, _)| Kind::Podman { container }),
+        "nerdctl-container" => {
+            container(rest, "namespace").map(|(container, namespace)| Kind::Nerdctl { container, namespace })
+        }
         "kube-pod" => pod(rest),
         "" => return Err(no_scheme(endpoint)),
         _ => return Err(unknown_scheme(scheme)),
@@ -206,12 +204,27 @@ fn ssh(rest: &str) -> Parsed<Kind> {
     }))
 }
 
-fn container(rest: &str) -> Parsed<(String, Query<'_>)> {
-    let url = Url::split(rest);
-    match url.host.is_empty() {
-        true => Err("url lacks container name".to_owned()),
-        false => Ok((url.host.to_owned(), url.query)),
+/// A container's name or id, and where it is looked for: the value of the key `place`.
+fn container(rest: &str, place: &str) -> Parsed<(String, Option<String>)> {
+    let (name, _) = cut(rest, '#');
+    let (name, query) = cut(name, '?');
+    let name = name.strip_suffix('/').unwrap_or(name);
+    if name.is_empty() {
+        return Err("url lacks container name".to_owned());
     }
+    let value = Query(query).get(place);
+    for (what, text) in [("container", Some(name)), (place, value.as_deref())] {
+        if let Some(text) = text.filter(|text| !is_container_name(text)) {
+            return Err(format!("unsupported {what} name: {text:?}"));
+        }
+    }
+    Ok((name.to_owned(), value))
+}
+
+/// What container engines take as name of a container, a context or a namespace.
+fn is_container_name(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '+');
+    name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(fits)
 }
 
 fn pod(rest: &str) -> Parsed<Kind> {
@@ -363,10 +376,44 @@ mod tests {
         };
         assert_eq!(kind("kube-pod://p-1?namespace=n&container=k&context="), pod);
         assert!(words("docker-container://").ends_with(": url lacks container name"));
+        assert!(words("docker-container://?context=c").ends_with(": url lacks container name"));
         assert!(words("kube-pod://?namespace=n").ends_with(": url lacks pod name"));
         assert!(words("kube-pod://P").ends_with(": unsupported pod name: \"P\""));
         assert!(words("kube-pod://p?container=a_b").ends_with(": unsupported container name: \"a_b\""));
         assert!(words("kube-pod://p?namespace=-%").ends_with(": unsupported namespace name: \"-%\""));
+    }
+
+    #[test]
+    fn what_no_container_can_be_called_is_refused() {
+        for name in [
+            "-x",
+            "--privileged",
+            "a b",
+            "a%20b",
+            "a;b",
+            "a/b",
+            "u@a",
+            "é",
+            "$(id)",
+            "a\n",
+        ] {
+            for scheme in ["docker", "podman", "nerdctl"] {
+                let endpoint = format!("{scheme}-container://{name}");
+                assert!(
+                    words(&endpoint).ends_with(&format!(": unsupported container name: {name:?}")),
+                    "{endpoint}"
+                );
+                let form = format!("Such an endpoint is written `{scheme}-container://NAME");
+                assert!(hint(&endpoint).starts_with(&form));
+            }
+        }
+        assert!(words("docker-container://a?context=-c").ends_with(": unsupported context name: \"-c\""));
+        assert!(words("nerdctl-container://a?namespace=../x").contains("unsupported namespace name"));
+        let docker = Kind::Docker {
+            container: "A_1.b-c".into(),
+            context: None,
+        };
+        assert_eq!(kind("docker-container://A_1.b-c/?context="), docker);
     }
 
     #[test]

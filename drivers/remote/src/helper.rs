@@ -11,9 +11,18 @@ use crate::target::{Kind, Target};
 /// A known failure: `words` as the program writes them (in lower case), its kind, and what to do about it.
 type Known = (&'static str, ErrorKind, &'static str);
 
-/// Of the commands that `exec` into something, whatever engine is behind it.
+/// Of the commands that `exec` into something, whatever engine is behind it. Engines have various words for a program
+/// that is not there, and some have another exit status for it.
 const NO_BUILDCTL: &str = "Use an image that has `buildctl`, such as `moby/buildkit`";
-const EXEC: [Known; 1] = [("executable file not found", ErrorKind::NotFound, NO_BUILDCTL)];
+const EXEC: [Known; 3] = [
+    ("executable file not found", ErrorKind::NotFound, NO_BUILDCTL),
+    ("exit status: 127", ErrorKind::NotFound, NO_BUILDCTL),
+    (
+        "\"buildctl\": permission denied",
+        ErrorKind::Denied,
+        "`buildctl` in it cannot be run by its user",
+    ),
+];
 /// Of a shell that was to run `buildctl`.
 const SHELL: [Known; 2] = [
     (
@@ -28,7 +37,7 @@ const SHELL: [Known; 2] = [
     ),
 ];
 const START_ENGINE: &str = "Start the Docker Engine, or name the context of another one with `?context=NAME`";
-const DOCKER: [Known; 6] = [
+const DOCKER: [Known; 7] = [
     (
         "cannot connect to the docker daemon",
         ErrorKind::Other,
@@ -50,6 +59,11 @@ const DOCKER: [Known; 6] = [
         "no such container",
         ErrorKind::NotFound,
         "`docker ps` shows the containers that run",
+    ),
+    (
+        "is paused",
+        ErrorKind::Other,
+        "`docker unpause` lets the container go on",
     ),
 ];
 const PODMAN: [Known; 3] = [
@@ -148,8 +162,11 @@ pub fn explained(target: &Target, error: Error) -> Error {
 }
 
 /// Words for a place that is reached, but where no daemon is, or not yet.
-const NOBODY: [&str; 3] = [
+const NOBODY: [&str; 5] = [
     "is not running",
+    // podman's and nerdctl's for that
+    "container state improper",
+    "exec in a stopped state",
     "connection refused",
     "no such file or directory",
 ];
@@ -158,6 +175,41 @@ const NOBODY: [&str; 3] = [
 pub fn is_nobody_there(error: &Error) -> bool {
     let said = said(error);
     error.kind() == ErrorKind::Unavailable && NOBODY.iter().any(|words| said.contains(words))
+}
+
+/// Whether `buildctl` was there and no socket: the daemon is not up, or was given other addresses only.
+pub fn misses_socket(error: &Error) -> bool {
+    let said = said(error);
+    said.contains("dial unix") && said.contains("no such file or directory")
+}
+
+/// The command that shows the last words of a daemon in a container or pod.
+pub fn log_command(target: &Target) -> Option<String> {
+    let given = |option: &str, value: &Option<String>| match value {
+        Some(value) => format!(" --{option} {value}"),
+        None => String::new(),
+    };
+    Some(match target.kind() {
+        Kind::Docker { container, context } => {
+            format!("docker{} logs {container}", given("context", context))
+        }
+        Kind::Podman { container } => format!("podman logs {container}"),
+        Kind::Nerdctl { container, namespace } => {
+            format!("nerdctl{} logs {container}", given("namespace", namespace))
+        }
+        Kind::Pod {
+            pod,
+            container,
+            namespace,
+            context,
+        } => format!(
+            "kubectl{}{} logs {pod}{}",
+            given("context", context),
+            given("namespace", namespace),
+            given("container", container)
+        ),
+        Kind::Unix(_) | Kind::NamedPipe(_) | Kind::Tcp { .. } | Kind::Ssh(_) => return None,
+    })
 }
 
 /// The same failure as one that waiting does not heal. What the message says already is not said again.
@@ -182,7 +234,7 @@ impl Way {
     fn of(kind: &Kind) -> Option<Self> {
         let (program, command, own, inside): (_, _, &[Known], &[Known]) = match kind {
             Kind::Unix(_) | Kind::NamedPipe(_) | Kind::Tcp { .. } => return None,
-            Kind::Ssh(_) => ("ssh", "ssh", &SSH, &[]),
+            Kind::Ssh(_) => ("ssh", "ssh", &SSH, &SHELL),
             Kind::Docker { .. } => ("docker", "docker exec", &DOCKER, &EXEC),
             Kind::Podman { .. } => ("podman", "podman exec", &PODMAN, &EXEC),
             Kind::Nerdctl { .. } => ("nerdctl", "nerdctl exec", &NERDCTL, &EXEC),
@@ -200,7 +252,7 @@ impl Way {
         if said.contains(PASSING) {
             return None;
         }
-        let mut all = self.own.iter().chain(self.inside).chain(&SHELL);
+        let mut all = self.own.iter().chain(self.inside);
         all.find(|(words, ..)| said.contains(words))
     }
 

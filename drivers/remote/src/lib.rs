@@ -149,7 +149,7 @@ impl Driver for Remote {
             .within(SETTLING)
             .when(|error| error.kind() == ErrorKind::Unavailable);
         let again = retry.run(|_| self.look(loss.step.time_left_or(ATTEMPT)));
-        Ok(diagnosis::finding(self.target.url(), loss, again))
+        Ok(diagnosis::finding(&self.target, loss, again))
     }
 }
 
@@ -169,7 +169,7 @@ impl Remote {
     fn look(&self, timeout: Duration) -> Result<()> {
         let deadline = Deadline::within(timeout);
         let connection = self.connect(timeout)?;
-        let greeted = greeting::exchange(connection, self.target.url(), deadline);
+        let greeted = greeting::exchange(connection, &self.target, deadline);
         greeted.map_err(|error| helper::explained(&self.target, error))
     }
 
@@ -183,8 +183,12 @@ impl Remote {
         if error.hint().is_some() || !self.may_heal(&error) {
             return error;
         }
+        let check = match helper::misses_socket(&error) {
+            true => "Check that the daemon listens on its default socket there, whatever its other addresses are",
+            false => "Check that the daemon runs there",
+        };
         error.with_hint(format!(
-            "Check that the daemon runs there; the driver option `timeout` ({:?}) says how long to wait for it",
+            "{check}; the driver option `timeout` ({:?}) says how long to wait for it",
             self.settings.timeout
         ))
     }

@@ -380,6 +380,26 @@ fn a_helper_that_cannot_reach_anything_ends_the_boot_at_once() {
             "podman-exec:x",
             ended(
                 "podman",
+                127,
+                "Error: crun: executable file `buildctl` not found in $PATH: No such file or directory",
+            ),
+            "Use an image that has `buildctl`",
+        ),
+        (
+            "docker-container://x",
+            "docker-exec:x:-",
+            ended(
+                "docker",
+                1,
+                "Error response from daemon: Container x is paused, unpause the container before exec",
+            ),
+            "`docker unpause`",
+        ),
+        (
+            "podman-container://x",
+            "podman-exec:x",
+            ended(
+                "podman",
                 125,
                 "Error: no container with name or ID \"x\" found: no such container",
             ),
@@ -460,6 +480,34 @@ fn a_helper_whose_daemon_is_about_to_start_is_tried_again() {
         (
             "docker-container://x",
             "docker-exec:x:-",
+            // It is being killed: the engine's runtime finds no process to join any more.
+            ended(
+                "docker",
+                126,
+                "OCI runtime exec failed: exec failed: error executing setns process: exit status 1: unknown",
+            ),
+        ),
+        (
+            "podman-container://x",
+            "podman-exec:x",
+            ended(
+                "podman",
+                255,
+                "Error: can only create exec sessions on running containers: container state improper",
+            ),
+        ),
+        (
+            "nerdctl-container://x",
+            "nerdctl-exec:x:-",
+            ended(
+                "nerdctl",
+                1,
+                "level=fatal msg=\"cannot exec in a stopped state: unknown\"",
+            ),
+        ),
+        (
+            "docker-container://x",
+            "docker-exec:x:-",
             ended(
                 "docker",
                 1,
@@ -484,7 +532,7 @@ fn a_helper_whose_daemon_is_about_to_start_is_tried_again() {
         let host = Host::new().endpoint(endpoint);
         let failing = Script::new().fail(cause.clone());
         host.listen(listener, Listener::new().accept(failing.clone()));
-        match cause.message().contains("Temporary") {
+        match cause.message().contains("Temporary") || cause.message().contains("setns") {
             true => assert_eq!(open(&host).status().unwrap_err(), cause),
             false => {
                 let status = open(&host).status().unwrap();
@@ -503,6 +551,87 @@ fn a_helper_whose_daemon_is_about_to_start_is_tried_again() {
         );
         open(&host).boot(&host.step("boot")).unwrap();
         assert!(host.elapsed() > Duration::ZERO);
+    }
+}
+
+#[test]
+fn a_daemon_with_other_addresses_only_is_thought_of() {
+    let words = "error: dial unix /run/buildkit/buildkitd.sock: connect: no such file or directory";
+    let failing = Script::new().fail(ended("docker", 1, words));
+    let answers = (0..50).fold(Listener::new(), |listener, _| listener.accept(failing.clone()));
+    let (error, elapsed) = boot_through("docker-container://x", "docker-exec:x:-", answers);
+    assert_eq!(elapsed, seconds(20));
+    let hint = error.hint().unwrap();
+    assert!(
+        hint.starts_with("Check that the daemon listens on its default socket there"),
+        "{hint}"
+    );
+}
+
+#[test]
+fn what_a_helper_says_on_its_standard_output_counts() {
+    let words = "OCI runtime exec failed: exec: \"buildctl\": executable file not found in $PATH\n";
+    let silent = Error::new(ErrorKind::Unavailable, "`docker` ended with exit status: 127")
+        .with_detail("exit-status", "exit status: 127")
+        .with_detail("log", "");
+    let script = Script::new().say(words).fail(silent);
+    let (error, elapsed) = boot_through(
+        "docker-container://x",
+        "docker-exec:x:-",
+        Listener::new().accept(script),
+    );
+    assert_eq!((error.kind(), elapsed), (ErrorKind::NotFound, Duration::ZERO));
+    assert_eq!(
+        error.message(),
+        format!(
+            "`docker-container://x` cannot be reached: `docker` ended with exit status: 127: {}",
+            words.trim()
+        )
+    );
+    assert!(
+        error
+            .hint()
+            .unwrap()
+            .starts_with("Use an image that has `buildctl`")
+    );
+    let strange = Script::new().say("Welcome!\n").close();
+    let listener = Listener::new().accept(strange);
+    let (error, _) = boot_through("docker-container://x", "docker-exec:x:-", listener);
+    assert_eq!(
+        error.message(),
+        "`docker-container://x` does not speak BuildKit's protocol"
+    );
+}
+
+#[test]
+fn a_container_that_ended_is_told_from_words_that_are_not_known() {
+    let words = "Error response from daemon: container x is not running";
+    for (cause, word, hint) in [
+        (
+            words,
+            "exited",
+            "The daemon ended or was stopped; `docker --context c logs x` shows its last words",
+        ),
+        (
+            "Error response from daemon: No such container: x",
+            "exited",
+            "The daemon ended or was stopped; `docker --context c logs x` shows",
+        ),
+        (
+            "Error response from daemon: Container x is paused, unpause the container before exec",
+            "unknown",
+            "`docker unpause` lets the container go on",
+        ),
+    ] {
+        let host = Host::new().endpoint("docker-container://x?context=c");
+        let failing = Script::new().fail(ended("docker", 1, cause));
+        let answers = (0..20).fold(Listener::new(), |listener, _| listener.accept(failing.clone()));
+        host.listen("docker-exec:x:c", answers);
+        let finding = open(&host).explain(&host.loss(INSTANCE)).unwrap();
+        assert_eq!(finding.word, word);
+        assert!(finding.hint.unwrap().starts_with(hint));
+        let told = finding.details.iter().find(|(key, _)| key == "error").unwrap();
+        assert!(told.1.contains(cause), "{}", told.1);
     }
 }
 

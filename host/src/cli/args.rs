@@ -3,8 +3,8 @@
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use super::commands::{
-    build, completion, create, dial_stdio, driver, inspect, install, logs, ls, man, rm, stop, uninstall,
-    use_builder, version,
+    build, completion, create, dial_stdio, driver, inspect, install, logs, ls, man, renew, rm, stop,
+    uninstall, use_builder, version,
 };
 use super::complete;
 use super::plugin::Called;
@@ -55,6 +55,8 @@ pub enum Command {
     Ls(ls::Args),
     /// Show everything about a builder
     Inspect(inspect::Args),
+    /// Make the daemons of a builder run as configured, keeping their cache
+    Renew(renew::Args),
     /// Stop the daemons of a builder, keeping their cache
     Stop(stop::Args),
     /// Remove builders

@@ -36,7 +36,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// The builder that a docker context is.
+    /// The builder that a docker context is, on the engine's own BuildKit as far as is known without asking it.
     pub fn of_context(context: &DockerContext) -> Self {
         let node = NodeRecord {
             name: context.name.clone(),

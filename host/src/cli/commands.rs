@@ -10,6 +10,7 @@ pub mod install;
 pub mod logs;
 pub mod ls;
 pub mod man;
+pub mod renew;
 pub mod rm;
 pub mod stop;
 pub mod uninstall;

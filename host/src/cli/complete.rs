@@ -24,7 +24,7 @@ const NO_FILES: &str = ":4";
 /// What may stand between a flag and its value.
 const EQUALS: &str = "=";
 /// Commands whose arguments are builders.
-const TAKES_BUILDERS: &[&str] = &["inspect", "rm", "stop", "use", "logs"];
+const TAKES_BUILDERS: &[&str] = &["inspect", "logs", "renew", "rm", "stop", "use"];
 
 /// A candidate and its description, which may be empty.
 type Candidate = (String, String);

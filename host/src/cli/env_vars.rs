@@ -88,10 +88,16 @@ variables! {
     DOCKER_TLS_VERIFY,
     /// The user's home folder.
     HOME,
+    /// Proxy on the way to a Docker Engine at `tcp://…` without TLS; also written in lower case.
+    HTTP_PROXY,
+    /// Proxy on the way to a Docker Engine that speaks TLS; also written in lower case.
+    HTTPS_PROXY,
     /// Kubernetes configuration, for drivers that ask for it.
     KUBECONFIG,
     /// Turns colours off when it has any value.
     NO_COLOR,
+    /// Hosts of Docker Engines that are reached without a proxy, a comma list; also written in lower case.
+    NO_PROXY,
     /// Where credential helpers and daemons are looked for.
     PATH,
     /// `0`: plain output cuts long names of steps.

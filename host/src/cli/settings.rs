@@ -2,22 +2,26 @@
 //! of the builder.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::builders::{self, Builder};
+use super::engine::{self, Active, LOCAL_NOTE};
 use super::env_vars::{self, Environment};
 use super::values;
-use crate::docker::EngineSettings;
+use crate::docker::proxy::Proxies;
+use crate::docker::sockets::Places;
+use crate::docker::{EngineSettings, Engines};
 use crate::driver::node::{Cancel, DialRequest, Drivers};
 use crate::error::{CommandError, Result};
 use crate::progress::event::Sink;
+use crate::store::Store;
 use crate::store::docker::DockerEnvironment;
 use crate::store::docker::config::{self, DockerConfig};
 use crate::store::docker::contexts::Contexts;
 use crate::store::docker::credentials::DockerCredentials;
 use crate::store::layout::Layout;
 use crate::store::owner::{self, Owner};
-use crate::store::{Store, shared};
 use crate::ui::Ui;
 
 /// Everything a command may use.
@@ -34,6 +38,8 @@ pub struct Context<'a> {
     pub docker: DockerConfig,
     /// The docker client's contexts.
     pub contexts: Contexts,
+    /// The Docker Engines, as drivers know them.
+    pub engines: Arc<Engines>,
     /// `--builder`, else `BUILDX_BUILDER`.
     pub builder: Option<String>,
     /// Ends what is going on.
@@ -65,6 +71,9 @@ impl<'a> Context<'a> {
             store: Store::new(Layout::new(root, owner)),
             contexts: Contexts::new(docker_environment, &docker),
             docker,
+            engines: drivers
+                .engines()
+                .unwrap_or_else(|| Arc::new(Engines::new(engines(environment)))),
             builder,
             cancel: Cancel::new(),
         }
@@ -126,7 +135,7 @@ pub async fn resolve_builder(context: &Context<'_>, name: Option<&str>) -> Resul
 }
 
 /// The builder that commands use when none is named: the selected one, else a daemon at `BUILDKIT_HOST`, else the
-/// active docker context if there is a driver for it and an engine behind it, else the implicit builder `local`.
+/// engine of the active docker context if there is one, else the implicit builder `local`.
 pub async fn current(context: &Context<'_>) -> Result<Choice> {
     if let Some(name) = context.selected()? {
         return named(context, &name).await;
@@ -138,23 +147,19 @@ pub async fn current(context: &Context<'_>) -> Result<Choice> {
             note: Some(note),
         });
     }
-    let active = context.contexts.active();
-    let engine = context.contexts.get(active)?;
-    let has_driver = context
-        .drivers
-        .names()
-        .iter()
-        .any(|name| name == shared::CONTEXT_DRIVER);
-    match (engine, builders::local(context)) {
-        (Some(engine), None) => Ok(plain(Builder::of_context(&engine))),
-        (Some(engine), _) if has_driver && may_answer(&engine.host) => {
-            Ok(plain(Builder::of_context(&engine)))
-        }
-        (_, Some(local)) => Ok(Choice {
-            note: Some(local_note(active, has_driver)),
+    match (engine::active(context)?, builders::local(context)) {
+        (Active::There(engine), _) => Ok(plain(Builder::of_context(&engine))),
+        (Active::Nowhere(_), Some(local)) => Ok(Choice {
+            note: Some(engine::local_note(context).await),
             builder: local,
         }),
-        (None, None) => Err(not_found(active)),
+        // What is missing is said when it is asked.
+        (Active::Nowhere(engine), None) => Ok(plain(Builder::of_context(&engine))),
+        (Active::Unserved, Some(local)) => Ok(Choice {
+            note: Some(format!("{LOCAL_NOTE}: no builder is selected")),
+            builder: local,
+        }),
+        (Active::Unserved, None) => Err(not_found(context.contexts.active())),
     }
 }
 
@@ -202,26 +207,8 @@ pub fn with_known(context: &Context<'_>, name: &str, error: CommandError) -> Com
 }
 
 /// The error for a builder that does not exist, in the words of buildx.
-fn not_found(name: &str) -> CommandError {
+pub fn not_found(name: &str) -> CommandError {
     CommandError::user(format!("no builder {name:?} found"))
-}
-
-fn local_note(active: &str, has_driver: bool) -> String {
-    let why = if has_driver {
-        format!("no engine answers for the docker context `{active}`")
-    } else {
-        "no builder is selected".to_owned()
-    };
-    format!(
-        "Using the builder `{}`, a daemon on this machine: {why}",
-        builders::LOCAL
-    )
-}
-
-/// Whether an engine may be there: a socket must exist, anything else is worth a try.
-fn may_answer(host: &str) -> bool {
-    host.strip_prefix("unix://")
-        .is_none_or(|path| std::path::Path::new(path).exists())
 }
 
 /// Root of the builder store: `BUILDX_CONFIG`, else `buildx` beside the docker client's configuration.
@@ -260,6 +247,32 @@ pub fn engines(environment: &Environment) -> EngineSettings {
         api_version: environment.get(env_vars::DOCKER_API_VERSION).map(str::to_owned),
         needs_policy: policy.is_some_and(|text| values::boolean(text).unwrap_or(true)),
         executable: std::env::current_exe().unwrap_or_default(),
+        proxies: proxies(environment),
+        places: places(environment),
+    }
+}
+
+/// The proxy variables, in either letter case.
+fn proxies(environment: &Environment) -> Proxies {
+    let get = |name: &str| {
+        let value = environment
+            .get(name)
+            .or_else(|| environment.get(&name.to_ascii_lowercase()));
+        value.unwrap_or_default().to_owned()
+    };
+    Proxies {
+        http: get(env_vars::HTTP_PROXY),
+        https: get(env_vars::HTTPS_PROXY),
+        none: get(env_vars::NO_PROXY),
+    }
+}
+
+fn places(environment: &Environment) -> Places {
+    let user = rustix::process::geteuid().as_raw();
+    let runtime = environment.get(env_vars::XDG_RUNTIME_DIR).map(PathBuf::from);
+    Places {
+        home: environment.known_home(),
+        runtime: Some(runtime.unwrap_or_else(|| format!("/run/user/{user}").into())),
     }
 }
 

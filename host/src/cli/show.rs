@@ -61,6 +61,7 @@ fn node(context: &Context<'_>, report: &NodeReport) -> Value {
     put("Files", files(report));
     put("Flags", json!(report.node.flags));
     put("Status", json!(report.status_word()));
+    put("Drift", json!(report.drift));
     put("Version", json!(report.version));
     let first = report.workers.first();
     let policies = first.map(|worker| worker.gc_policies.iter().map(policy).collect::<Vec<_>>());

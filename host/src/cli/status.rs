@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::builders::Builder;
+use super::engine;
 use super::platform_summary::merged;
 use super::settings::Context;
 use super::values::{self, Limit};
@@ -47,6 +48,8 @@ pub struct NodeReport {
     /// What builds on it can do, by the driver's keys; asked for with `--debug` only, or where the daemon does not tell
     /// its version.
     pub abilities: BTreeMap<String, String>,
+    /// Settings in which what runs differs from the configuration, as the driver names them.
+    pub drift: Option<String>,
     /// Its live daemons.
     pub instances: Vec<Instance>,
     /// Its daemons come and go.
@@ -65,7 +68,7 @@ pub struct Trouble {
 }
 
 impl Trouble {
-    fn new(message: impl Into<String>) -> Self {
+    pub(super) fn new(message: impl Into<String>) -> Self {
         Self {
             message: message.into().trim().to_owned(),
             hint: None,
@@ -155,10 +158,11 @@ fn quoted(names: &[String]) -> String {
 }
 
 /// Looks at all nodes of a builder. Nothing here is an error of the command.
-pub async fn load(context: &Context<'_>, builder: Builder, limit: Limit) -> BuilderReport {
+pub async fn load(context: &Context<'_>, mut builder: Builder, limit: Limit) -> BuilderReport {
     let deadline = limit.deadline();
+    let error = engine::prepare(context, &mut builder, deadline).await.err();
     let mut report = BuilderReport {
-        error: check_loadable(context, &builder).err(),
+        error,
         dynamic: builder.is_stored() && builder.record.nodes().is_empty(),
         nodes: Vec::new(),
         builder,
@@ -245,10 +249,15 @@ async fn look_at(
     let (status, instances) = node.status_and_instances().await?;
     report.state = Some(status.state);
     report.detail = status.detail;
-    report.dynamic = status
-        .attributes
-        .iter()
-        .any(|(name, value)| name == "dynamic" && value == "true");
+    let attribute = |key: &str| {
+        let found = status.attributes.iter().find(|(name, _)| name == key);
+        found
+            .map(|(_, value)| value.clone())
+            .filter(|value| !value.is_empty())
+    };
+    report.dynamic = attribute("dynamic").is_some_and(|value| value == "true");
+    report.drift = attribute("drift");
+    report.version = attribute("version");
     if status.state != State::Running {
         return Ok(());
     }
@@ -284,11 +293,12 @@ async fn ask_daemon(
         .flatten()
         .map(|version| version.version);
     // Every question to a driver costs a guest: this one is for old daemons, and for who wants to see all.
-    if told.is_none() || context.ui.debug() {
+    if (told.is_none() && report.version.is_none()) || context.ui.debug() {
         report.abilities = node.abilities(report.workers.iter().map(facts).collect()).await?;
     }
+    // The daemon's own word comes first, then what the driver knows of this one.
     let told = told.or_else(|| report.abilities.get("version").cloned());
-    report.version = told.filter(|text| !text.is_empty());
+    report.version = told.filter(|text| !text.is_empty()).or(report.version.take());
     Ok(())
 }
 

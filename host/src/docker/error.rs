@@ -2,15 +2,25 @@
 //! letter.
 
 use std::io;
+use std::time::Duration;
 
+use super::proxy::ProxyError;
+use super::sockets::{self, Found};
 use crate::causes::{io_words, one_line};
 use crate::connect::helper_program::HelperError;
 use crate::connect::tls::{self, TlsError};
 use crate::store::docker::contexts::ContextError;
+use crate::store::docker::helper;
 use crate::store::docker::host::HostError;
 
 /// What ssh's failures are about, as the docker client has it.
 const SSH_HINT: &str = "Make sure the URL is valid, and Docker 18.09 or later is installed on the remote host; `ssh HOST docker info` tells";
+
+/// How addresses are written.
+const ADDRESS_HINT: &str =
+    "An engine's address is written `unix:///PATH`, `tcp://HOST:PORT` or `ssh://USER@HOST`";
+/// What lets a user in.
+const DENIED_HINT: &str = "Use `sudo`, or a rootless engine, or join the group that owns the socket: `sudo usermod -aG docker $USER`, then sign in again (who is in it is as powerful as root)";
 
 /// Why a request to an engine has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -61,17 +71,21 @@ pub enum EngineError {
         url: String,
         /// The socket.
         path: String,
+        /// Engines that listen elsewhere.
+        others: Vec<Found>,
     },
     /// The user may not use the socket.
     #[error("permission denied while trying to connect to the docker API at {url}")]
     Denied {
         /// The address.
         url: String,
+        /// Engines that listen elsewhere.
+        others: Vec<Found>,
     },
     /// The host name is not known.
     #[error(
         "failed to connect to the docker API at {url}: lookup {name}: {}",
-        io_words(source)
+        io_words(cause)
     )]
     Lookup {
         /// The address.
@@ -79,21 +93,39 @@ pub enum EngineError {
         /// The host's name.
         name: String,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// Nobody listens, or nobody answers.
     #[error("Cannot connect to the Docker daemon at {url}. Is the docker daemon running?")]
     NotRunning {
         /// The address.
         url: String,
+        /// Engines that listen elsewhere.
+        others: Vec<Found>,
+    },
+    /// The engine takes connections and says nothing.
+    #[error("The Docker Engine at {url} did not answer within {} s", limit.as_secs())]
+    Silent {
+        /// The address.
+        url: String,
+        /// How long was waited.
+        limit: Duration,
     },
     /// Another failure to connect.
-    #[error("failed to connect to the docker API at {url}: {}", io_words(source))]
+    #[error("failed to connect to the docker API at {url}: {}", io_words(cause))]
     Connect {
         /// The address.
         url: String,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
+    },
+    /// There is no way through the proxy.
+    #[error("failed to connect to the docker API at {url}")]
+    Proxy {
+        /// The address.
+        url: String,
+        /// Why not.
+        source: ProxyError,
     },
     /// TLS failed.
     #[error(transparent)]
@@ -110,12 +142,12 @@ pub enum EngineError {
         cause: hyper::Error,
     },
     /// The stream failed before anything was asked.
-    #[error("The connection to the docker API at {url} was lost: {}", io_words(source))]
+    #[error("The connection to the docker API at {url} was lost: {}", io_words(cause))]
     Lost {
         /// The address.
         url: String,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// `DOCKER_API_VERSION` is no version.
     #[error("invalid API version ({text}): must be formatted <major>.<minor>")]
@@ -206,30 +238,70 @@ fn after(message: &str) -> String {
     }
 }
 
+/// A hint, and the engines that listen elsewhere.
+fn with_others(hint: &str, others: &[Found]) -> String {
+    match sockets::told(others) {
+        told if told.is_empty() => hint.to_owned(),
+        told => format!("{hint}. {told}"),
+    }
+}
+
+/// What was probably meant by an address of a host that looks like something else: a word without slashes counts as a
+/// host's name.
+fn misspelled(url: &str) -> Option<String> {
+    let place = url.strip_prefix("tcp://")?;
+    let (host, path) = place.find('/').map_or((place, ""), |slash| place.split_at(slash));
+    let scheme = host.split(':').next().unwrap_or_default();
+    if path.ends_with(".sock") {
+        return Some(format!("A socket's address is written `unix://{path}`"));
+    }
+    let is_scheme = matches!(scheme, "unix" | "tcp" | "ssh" | "http" | "https");
+    is_scheme.then(|| format!("Two slashes follow the scheme: `{scheme}://…`"))
+}
+
 impl EngineError {
     /// The way out, where one is known.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::NoContext { .. } | Self::NoHost { .. } | Self::NoEngine { .. } => {
-                "`docker context ls` lists the contexts there are; an engine's address begins with `unix://`, `tcp://` or `ssh://`"
+                "`docker context ls` lists the contexts there are; an engine's address is written `unix:///PATH`, `tcp://HOST:PORT` or `ssh://USER@HOST`"
             }
-            Self::Scheme { .. } => "Give an address that begins with `unix://`, `tcp://` or `ssh://`",
-            Self::NoSocket { .. } => {
-                "Start the engine, or name the one to use: `docker context use NAME`, or the variable DOCKER_HOST"
+            Self::Context(error) => return error.hint(),
+            Self::Address(_) | Self::Scheme { .. } => ADDRESS_HINT,
+            Self::Ssh { .. } => {
+                "An engine behind ssh is written `ssh://[USER@]HOST[:PORT][/SOCKET]`; keys take the place of passwords"
             }
-            Self::Denied { .. } => {
-                "Add the user to the group that owns the socket (`usermod -aG docker USER`, then sign in again), or use a rootless engine"
+            Self::NoSocket { others, .. } => {
+                return Some(with_others(
+                    "Start the engine, or name the one to use: `docker context use NAME`, or the variable DOCKER_HOST",
+                    others,
+                ));
             }
-            Self::Lookup { .. } => "Check the host name in DOCKER_HOST or in the docker context",
-            Self::NotRunning { .. } => {
-                "Start the engine, or correct its address in DOCKER_HOST or in the docker context"
+            Self::Denied { others, .. } => return Some(with_others(DENIED_HINT, others)),
+            Self::Lookup { url, .. } => {
+                return Some(misspelled(url).unwrap_or_else(|| {
+                    "Check the host name in DOCKER_HOST or in the docker context".to_owned()
+                }));
             }
+            Self::NotRunning { url, others } => {
+                return Some(misspelled(url).unwrap_or_else(|| {
+                    with_others(
+                        "Start the engine, or correct its address in DOCKER_HOST or in the docker context",
+                        others,
+                    )
+                }));
+            }
+            Self::Silent { .. } => {
+                "The engine hangs, or something else listens there: restart it, or look at its log"
+            }
+            Self::Proxy { source, .. } => return Some(source.hint()),
             Self::Tls(error) => return Behind::Tls(error).hint(),
             Self::Helper(error) => return Behind::Helper(error).hint(),
             Self::Http { cause, .. } => return behind(cause).and_then(Behind::hint),
             Self::Answer { message, .. } if message.contains("HTTP request to an HTTPS server") => {
                 "Turn TLS on: DOCKER_TLS_VERIFY and DOCKER_CERT_PATH, or a docker context with certificates"
             }
+            Self::Credentials { text } => return helper::hint(text),
             Self::Version { .. } => "Correct or unset DOCKER_API_VERSION",
             Self::OldVersion { .. } => "Update the engine to 19.03 or newer",
             _ => return None,
@@ -325,6 +397,41 @@ pub(crate) fn message_of(status: u16, body: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_probably_meant_is_said() {
+        let hint = |url: &str| misspelled(url);
+        for typed in ["unix:/run/d.sock", "/run/d.sock", "unix:/run/d.sock "] {
+            let url = crate::store::docker::host::parse(typed).unwrap();
+            assert_eq!(
+                hint(&url).as_deref(),
+                Some("A socket's address is written `unix:///run/d.sock`"),
+                "{typed}"
+            );
+        }
+        assert_eq!(
+            hint("tcp://ssh:2375").as_deref(),
+            Some("Two slashes follow the scheme: `ssh://…`")
+        );
+        assert_eq!(hint("tcp://sshd.example:2375/path"), None);
+        assert_eq!(hint("unix:///run/d.sock"), None);
+    }
+
+    #[test]
+    fn engines_elsewhere_are_named_with_the_command_that_uses_them() {
+        let error = EngineError::NoSocket {
+            url: "unix:///var/run/docker.sock".to_owned(),
+            path: "/var/run/docker.sock".to_owned(),
+            others: vec![Found {
+                program: "Podman",
+                socket: "/run/podman/podman.sock".into(),
+            }],
+        };
+        let hint = error.hint().unwrap();
+        assert!(hint.starts_with("Start the engine"), "{hint}");
+        let use_it = "Podman listens at `/run/podman/podman.sock`, which `DOCKER_HOST=unix:///run/podman/podman.sock` uses";
+        assert!(hint.ends_with(use_it), "{hint}");
+    }
 
     #[test]
     fn the_engines_word_is_found() {

@@ -151,9 +151,9 @@ async fn follow(
     loop {
         line.clear();
         let read = (&mut answer).take(MESSAGE).read_until(b'\n', &mut line).await;
-        let read = read.map_err(|source| EngineError::Lost {
+        let read = read.map_err(|cause| EngineError::Lost {
             url: url.to_owned(),
-            source,
+            cause,
         })?;
         if read == 0 {
             return Ok(());

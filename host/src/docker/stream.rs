@@ -2,17 +2,19 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::net::UnixStream;
 
 use super::endpoint::{Address, Endpoint, Ssh};
 use super::error::EngineError;
+use super::proxy::Proxies;
+use super::sockets::Places;
 use crate::connect::helper_program::{HelperCommand, HelperError};
 use crate::connect::pipe::Pipe;
 use crate::connect::tcp::{self, TcpError};
-use crate::connect::tls::{self, TlsFiles};
+use crate::connect::tls;
 use crate::keeper::exec::own_program;
 use crate::keeper::programs;
 
@@ -26,6 +28,10 @@ pub(super) struct Opener {
     pub path: OsString,
     /// This program's own file.
     pub executable: PathBuf,
+    /// Proxies on the way to other hosts.
+    pub proxies: Proxies,
+    /// Where other engines may listen.
+    pub places: Places,
 }
 
 impl Opener {
@@ -33,8 +39,14 @@ impl Opener {
     pub async fn open(&self, endpoint: &Endpoint) -> Result<Pipe, EngineError> {
         let opened = async {
             match &endpoint.address {
-                Address::Unix(path) => unix(path, &endpoint.url).await,
-                Address::Tcp { host, port, tls } => tcp(host, *port, tls.as_ref(), &endpoint.url).await,
+                Address::Unix(path) => self.unix(path, &endpoint.url).await,
+                Address::Tcp { host, port, tls } => {
+                    let pipe = self.tcp(host, *port, tls.is_some(), &endpoint.url).await?;
+                    match tls {
+                        None => Ok(pipe),
+                        Some(files) => Ok(tls::start_unasked(pipe, files, host, &endpoint.url).await?),
+                    }
+                }
                 Address::Ssh(ssh) => self.ssh(ssh),
             }
         };
@@ -42,7 +54,39 @@ impl Opener {
             Ok(outcome) => outcome,
             Err(_) => Err(EngineError::NotRunning {
                 url: endpoint.url.clone(),
+                others: Vec::new(),
             }),
+        }
+    }
+
+    async fn unix(&self, path: &str, url: &str) -> Result<Pipe, EngineError> {
+        let error = match UnixStream::connect(path).await {
+            Ok(stream) => return Ok(Pipe::new(stream)),
+            Err(error) => error,
+        };
+        let others = self.places.listening(Path::new(path)).await;
+        let url = url.to_owned();
+        Err(match error.kind() {
+            io::ErrorKind::NotFound => EngineError::NoSocket {
+                url,
+                path: path.to_owned(),
+                others,
+            },
+            io::ErrorKind::PermissionDenied => EngineError::Denied { url, others },
+            io::ErrorKind::ConnectionRefused => EngineError::NotRunning { url, others },
+            _ => EngineError::Connect { url, cause: error },
+        })
+    }
+
+    /// Straight to the host, or through the proxy that the user's variables name for it.
+    async fn tcp(&self, host: &str, port: u16, tls: bool, url: &str) -> Result<Pipe, EngineError> {
+        let through = |source| EngineError::Proxy {
+            url: url.to_owned(),
+            source,
+        };
+        match self.proxies.to(host, port, tls).map_err(through)? {
+            Some(proxy) => proxy.connect(host, port).await.map_err(through),
+            None => straight(host, port, url).await,
         }
     }
 
@@ -57,26 +101,12 @@ impl Opener {
     }
 }
 
-async fn unix(path: &str, url: &str) -> Result<Pipe, EngineError> {
-    let url = || url.to_owned();
-    match UnixStream::connect(path).await {
-        Ok(stream) => Ok(Pipe::new(stream)),
-        Err(error) => Err(match error.kind() {
-            io::ErrorKind::NotFound => EngineError::NoSocket {
-                url: url(),
-                path: path.to_owned(),
-            },
-            _ => unconnected(error, url()),
-        }),
-    }
-}
-
-async fn tcp(host: &str, port: u16, tls: Option<&TlsFiles>, url: &str) -> Result<Pipe, EngineError> {
+async fn straight(host: &str, port: u16, url: &str) -> Result<Pipe, EngineError> {
     let stream = tcp::connect(host, port).await.map_err(|error| match error {
-        TcpError::Unknown(source) => EngineError::Lookup {
+        TcpError::Unknown(cause) => EngineError::Lookup {
             url: url.to_owned(),
             name: host.to_owned(),
-            source,
+            cause,
         },
         TcpError::Unreached(failures) => {
             let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
@@ -85,22 +115,24 @@ async fn tcp(host: &str, port: u16, tls: Option<&TlsFiles>, url: &str) -> Result
                 .reduce(|a, b| if refused(&a) { a } else { b })
             {
                 Some(error) => unconnected(error, url.to_owned()),
-                None => EngineError::NotRunning { url: url.to_owned() },
+                None => not_running(url.to_owned()),
             }
         }
     })?;
-    let pipe = Pipe::new(stream);
-    match tls {
-        None => Ok(pipe),
-        Some(files) => Ok(tls::start_unasked(pipe, files, host, url).await?),
-    }
+    Ok(Pipe::new(stream))
 }
 
 fn unconnected(error: io::Error, url: String) -> EngineError {
     match error.kind() {
-        io::ErrorKind::PermissionDenied => EngineError::Denied { url },
-        io::ErrorKind::ConnectionRefused | io::ErrorKind::TimedOut => EngineError::NotRunning { url },
-        _ => EngineError::Connect { url, source: error },
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::TimedOut => not_running(url),
+        _ => EngineError::Connect { url, cause: error },
+    }
+}
+
+fn not_running(url: String) -> EngineError {
+    EngineError::NotRunning {
+        url,
+        others: Vec::new(),
     }
 }
 
@@ -142,7 +174,10 @@ mod tests {
         drop(listener);
         let running = format!("Cannot connect to the Docker daemon at {url}. Is the docker daemon running?");
         assert_eq!(failure(&url).await.to_string(), running);
-        let denied = unconnected(io::ErrorKind::PermissionDenied.into(), "unix:///s".to_owned());
+        let denied = EngineError::Denied {
+            url: "unix:///s".to_owned(),
+            others: Vec::new(),
+        };
         assert_eq!(
             denied.to_string(),
             "permission denied while trying to connect to the docker API at unix:///s"

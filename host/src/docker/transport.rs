@@ -4,6 +4,7 @@ mod body;
 mod request;
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -42,11 +43,32 @@ pub struct Answer {
     pub body: Bytes,
 }
 
+/// What an engine says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ping {
+    /// The version of the API that both sides speak.
+    pub version: ApiVersion,
+    /// It recommends BuildKit for builds. Engines before 23.0 have it and do not say so.
+    pub recommends_buildkit: bool,
+}
+
+impl Answer {
+    /// The first value of a header field that is not empty; `name` in lower case.
+    fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.iter().filter(|(known, _)| known == name);
+        values
+            .find(|(_, value)| !value.is_empty())
+            .map(|(_, value)| value.as_str())
+    }
+}
+
 /// One engine. The version of its API is agreed on once; a connection that served a request serves the next.
 pub struct Engine {
     endpoint: Endpoint,
     opener: Opener,
-    version: OnceCell<ApiVersion>,
+    pinned: Option<ApiVersion>,
+    told: OnceCell<Ping>,
+    takes_builds: OnceCell<bool>,
     idle: Mutex<Option<Link>>,
 }
 
@@ -62,7 +84,9 @@ impl Engine {
         Self {
             endpoint,
             opener,
-            version: OnceCell::new_with(pinned),
+            pinned,
+            told: OnceCell::new(),
+            takes_builds: OnceCell::new(),
             idle: Mutex::default(),
         }
     }
@@ -74,7 +98,45 @@ impl Engine {
 
     /// The version of the API that both sides speak.
     pub async fn version(&self) -> Result<ApiVersion, EngineError> {
-        self.version.get_or_try_init(|| self.negotiate()).await.copied()
+        match self.pinned {
+            Some(pinned) => Ok(pinned),
+            None => Ok(self.ping().await?.version),
+        }
+    }
+
+    /// What it says of itself when it is asked for a sign of life. Asked once.
+    pub async fn ping(&self) -> Result<Ping, EngineError> {
+        self.told.get_or_try_init(|| self.negotiate()).await.copied()
+    }
+
+    /// Whether it has a BuildKit inside: what only speaks the API, as Podman does, has none. An engine that hangs takes
+    /// connections and says nothing, and is waited for until `limit`.
+    pub async fn has_buildkit(&self, limit: Duration) -> Result<bool, EngineError> {
+        let told = async {
+            if self.ping().await?.recommends_buildkit {
+                return Ok(true);
+            }
+            self.takes_builds.get_or_try_init(|| self.probe()).await.copied()
+        };
+        let answered = tokio::time::timeout(limit, told).await;
+        answered.unwrap_or_else(|_| {
+            Err(EngineError::Silent {
+                url: self.endpoint.url.clone(),
+                limit,
+            })
+        })
+    }
+
+    /// Asks for a connection to its BuildKit.
+    async fn probe(&self) -> Result<bool, EngineError> {
+        match self
+            .hijack(&Request::new("POST", "/grpc").with_header("upgrade", "h2c"))
+            .await
+        {
+            Ok(_) => Ok(true),
+            Err(EngineError::NotUpgraded { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Sends a request and reads the whole answer, whatever its status.
@@ -129,9 +191,9 @@ impl Engine {
     /// A connection of its own for HTTP/2 with prior knowledge.
     pub async fn http2(&self) -> Result<Pipe, EngineError> {
         let pipe = self.opener.open(&self.endpoint).await?;
-        let begun = http2::begin(pipe).await.map_err(|source| EngineError::Lost {
+        let begun = http2::begin(pipe).await.map_err(|cause| EngineError::Lost {
             url: self.endpoint.url.clone(),
-            source,
+            cause,
         })?;
         begun.map_err(|peer| EngineError::NoHttp2 {
             url: self.endpoint.url.clone(),
@@ -140,21 +202,25 @@ impl Engine {
     }
 
     /// `HEAD /_ping`, and `GET` where that is not known.
-    async fn negotiate(&self) -> Result<ApiVersion, EngineError> {
+    async fn negotiate(&self) -> Result<Ping, EngineError> {
         let ping = |method| Request::new(method, "/_ping");
         let mut answer = self.send_unversioned(&ping("HEAD")).await?;
         // A failing engine answers 500 and says its version all the same.
         if !matches!(answer.status, 200 | 500) {
             answer = self.send_unversioned(&ping("GET")).await?;
         }
-        let told = answer.headers.iter().find(|(name, _)| name == "api-version");
+        let told = answer.header("api-version");
         if told.is_none() && answer.status >= 400 {
             return Err(EngineError::Answer {
                 status: answer.status,
                 message: message_of(answer.status, &answer.body),
             });
         }
-        ApiVersion::agreed(told.map(|(_, version)| version.as_str()))
+        let agreed = || ApiVersion::agreed(told);
+        Ok(Ping {
+            version: self.pinned.map_or_else(agreed, Ok)?,
+            recommends_buildkit: answer.header("builder-version") == Some("2"),
+        })
     }
 
     async fn send_unversioned(&self, request: &Request) -> Result<Answer, EngineError> {

@@ -16,6 +16,7 @@ use super::manifest::Manifest;
 use super::node::{DriverError, DriverErrorKind, DriverInfo, DriverResult, Drivers, Node, NodeConfig};
 use super::track::Track;
 use crate::causes;
+use crate::docker::Engines;
 use crate::nearest::nearest;
 
 mod built_in {
@@ -183,6 +184,14 @@ impl Drivers for Catalog {
         Ok((*info).clone())
     }
 
+    fn engines(&self) -> Option<Arc<Engines>> {
+        Some(Arc::clone(&self.environment.engines))
+    }
+
+    async fn imports(&self, driver: &str) -> DriverResult<BTreeMap<String, Vec<String>>> {
+        Ok(self.track(driver).await?.imports())
+    }
+
     async fn open(&self, driver: &str, config: NodeConfig) -> DriverResult<Box<dyn Node>> {
         let track = self.track(driver).await?;
         track.open(Arc::clone(&self.environment), config).await
@@ -209,7 +218,10 @@ mod tests {
         assert_eq!(error.to_string(), "failed to find driver \"docker-containr\"");
         assert_eq!(error.hint.as_deref(), Some("Did you mean `docker-container`?"));
         let hint = catalog().info("zzz").await.unwrap_err().hint.unwrap();
-        assert!(hint.starts_with("Known drivers: docker-container"), "{hint}");
+        assert!(
+            hint.starts_with("Known drivers: docker, docker-container"),
+            "{hint}"
+        );
     }
 
     #[tokio::test]

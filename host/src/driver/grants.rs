@@ -235,6 +235,21 @@ impl Grants {
         }
     }
 
+    /// Whether the engine may be told to pull an image of this name.
+    pub fn image(&self, reference: &str) -> Result<(), Denied> {
+        let nothing = |_: &str, _: &str| false;
+        let scope = Scope::new(&self.config, &nothing);
+        let patterns = &self.wanted.images;
+        if patterns
+            .iter()
+            .any(|pattern| rules::matches(pattern, reference, &scope))
+        {
+            return Ok(());
+        }
+        let rule = "no pattern among the `images` of the driver's manifest allows this name";
+        Err(Denied::new(format!("`pull` of `{reference}`"), rule))
+    }
+
     /// Remembers the ids in an answer to a request that `rule` allowed.
     pub fn learn(&self, rule: &Rule<'_>, answer: &serde_json::Value) {
         let mut memory = self.memory();
@@ -472,6 +487,30 @@ mod tests {
         assert_eq!(
             words(of(Vec::new()).engine("host-url")),
             "`host-url` is not granted: the driver's manifest has no rule for the Docker Engine"
+        );
+    }
+
+    #[test]
+    fn images_are_those_that_the_builder_names() {
+        let wanted = Wanted {
+            images: ["{option:image}", "moby/buildkit:*"].map(str::to_owned).into(),
+            ..Wanted::default()
+        };
+        let mut config = NodeConfig::default();
+        config
+            .options
+            .insert("image".to_owned(), "example.com/b:1".to_owned());
+        let grants = Grants::new(Arc::new(wanted.clone()), Arc::new(config));
+        grants.image("example.com/b:1").unwrap();
+        grants.image("moby/buildkit:rootless").unwrap();
+        assert_eq!(
+            words(grants.image("example.com/b:2")),
+            "`pull` of `example.com/b:2` is not granted: no pattern among the `images` of the driver's manifest allows this \
+             name"
+        );
+        assert!(
+            with(wanted, "").image("").is_err(),
+            "an option that was not given"
         );
     }
 

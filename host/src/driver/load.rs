@@ -1,6 +1,7 @@
 //! From compiled code to a driver that can be opened: which track it is of, and whether everything it imports is here.
 //! Nothing of it has run by then.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -75,6 +76,21 @@ pub(crate) fn load(runtime: &Arc<Runtime>, source: &Source<'_>) -> DriverResult<
 
 const REBUILD: &str = "Update the driver, or build it again with the SDK of this bkhost";
 const UPDATE_HOST: &str = "Update bkhost, or use an older version of the driver";
+
+/// Functions that a component imports, by interface; methods of resources are `[method]RESOURCE.NAME`.
+pub(crate) fn imports(runtime: &Runtime, component: &Component) -> BTreeMap<String, Vec<String>> {
+    let ty = component.component_type();
+    let interfaces = ty.imports(&runtime.engine).map(|(name, item)| {
+        let mut functions = Vec::new();
+        if let ComponentItem::ComponentInstance(instance) = item.ty {
+            let exports = instance.exports(&runtime.engine);
+            let called = exports.filter(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_)));
+            functions.extend(called.map(|(function, _)| function.to_owned()));
+        }
+        (name.to_owned(), functions)
+    });
+    interfaces.collect()
+}
 
 /// What a component exports and imports, by name.
 struct Shape {

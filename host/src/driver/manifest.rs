@@ -92,6 +92,9 @@ pub struct Wanted {
     /// Requests to the Kubernetes API.
     #[serde(default)]
     pub cluster: Vec<RuleText>,
+    /// Patterns of images that the engine may be told to pull, as the driver names them.
+    #[serde(default)]
+    pub images: Vec<String>,
 }
 
 /// Connections that a driver wants to open.

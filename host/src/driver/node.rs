@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 
 use crate::connect::pipe::Pipe;
+use crate::docker::Engines;
 use crate::fs::Owner;
 use crate::progress::event::Sink;
 
@@ -291,6 +293,14 @@ pub trait Drivers: Send + Sync {
     /// What a driver says about itself; an unknown name is [`DriverErrorKind::NotFound`] with the nearest known one as
     /// hint.
     async fn info(&self, driver: &str) -> DriverResult<DriverInfo>;
+
+    /// The engines as its drivers know them, so that the host asks over the same connections; `None` when it has none.
+    fn engines(&self) -> Option<Arc<Engines>> {
+        None
+    }
+
+    /// Functions that a driver imports, by interface. What is not among them it cannot call.
+    async fn imports(&self, driver: &str) -> DriverResult<BTreeMap<String, Vec<String>>>;
 
     /// Opens a node: validates every option, touches nothing.
     async fn open(&self, driver: &str, config: NodeConfig) -> DriverResult<Box<dyn Node>>;

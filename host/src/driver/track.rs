@@ -2,6 +2,7 @@
 
 pub(crate) mod v0_1;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -18,6 +19,9 @@ use super::state::StoreData;
 pub(crate) trait Track: Send + Sync {
     /// What it says about itself; asked once.
     async fn info(&self, environment: &Arc<HostEnvironment>) -> DriverResult<Arc<DriverInfo>>;
+
+    /// Functions that it imports, by interface.
+    fn imports(&self) -> BTreeMap<String, Vec<String>>;
 
     /// Opens a node of it.
     async fn open(

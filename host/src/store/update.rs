@@ -161,9 +161,9 @@ fn take_platforms(nodes: &mut [NodeRecord], node: &str, taken: &[Platform]) {
     }
     let taken: Vec<String> = taken.iter().map(Platform::to_string).collect();
     for other in nodes.iter_mut().filter(|other| other.name != node) {
-        if let Some(platforms) = &mut other.platforms {
-            platforms.retain(|platform| !taken.contains(&platform.to_string()));
-        }
+        // A list that was filtered is there, even if it was not before: buildx stores it so.
+        let platforms = other.platforms.get_or_insert_default();
+        platforms.retain(|platform| !taken.contains(&platform.to_string()));
     }
 }
 

@@ -5,12 +5,17 @@
 //!
 //! `bkhost-bench ask SOCKET TIMES` asks a daemon for its workers and version over so many connections at once, and does
 //! nothing else: the floor of a listing of so many builders.
+//!
+//! `bkhost-bench ask-in SOCKET CONTAINER…` asks the daemons in containers of a Docker Engine, all at once, by an exec each.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
 
 use bkhost::buildkit::client::Client;
 use bkhost::connect::pipe::Pipe;
+use bkhost::docker::Engines;
+use bkhost::docker::framing::{Stderr, Unframed};
+use bkhost::docker::transport::{Engine, Request};
 use bkhost::driver::catalog::Catalog;
 use bkhost::driver::environment::HostEnvironment;
 use bkhost::driver::node::{Cancel, DialRequest, Drivers, NodeConfig};
@@ -25,24 +30,33 @@ const DIAL_LIMIT: Duration = Duration::from_secs(10);
 
 fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [what, socket, times] = words.as_slice() else {
-        return Err("three arguments are wanted: dial SOCKET RUNS, or ask SOCKET TIMES".into());
+    let [what, socket, rest @ ..] = words.as_slice() else {
+        return Err(USAGE.into());
     };
-    let times: usize = times.parse()?;
+    let times = || rest.first().ok_or(USAGE)?.parse::<usize>().map_err(|_| USAGE);
     // As the host runs its commands.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     match what.as_str() {
-        "dial" => show(&runtime.block_on(measure(socket, times))?),
-        "ask" => runtime.block_on(ask_at_once(socket, times))?,
-        _ => return Err(format!("`{what}` is neither `dial` nor `ask`").into()),
+        "dial" => show(&runtime.block_on(measure(socket, times()?))?),
+        "ask" => runtime.block_on(all_answer((0..times()?).map(|_| ask(socket))))?,
+        "ask-in" => {
+            let engines = Engines::default();
+            let engine = engines.engine(&format!("unix://{socket}"))?;
+            runtime.block_on(all_answer(
+                rest.iter().map(|container| ask_in(&engine, container)),
+            ))?;
+        }
+        _ => return Err(USAGE.into()),
     }
     Ok(())
 }
 
-async fn ask_at_once(socket: &str, times: usize) -> Result<()> {
-    let answers = futures::future::try_join_all((0..times).map(|_| ask(socket))).await?;
+const USAGE: &str = "dial SOCKET RUNS, ask SOCKET TIMES, or ask-in SOCKET CONTAINER…";
+
+async fn all_answer(questions: impl Iterator<Item = impl Future<Output = Result<usize>>>) -> Result<()> {
+    let answers = futures::future::try_join_all(questions).await?;
     if answers.contains(&0) {
         return Err("the daemon has no worker".into());
     }
@@ -50,9 +64,33 @@ async fn ask_at_once(socket: &str, times: usize) -> Result<()> {
 }
 
 async fn ask(socket: &str) -> Result<usize> {
-    let stream = UnixStream::connect(socket).await?;
+    workers(Pipe::new(UnixStream::connect(socket).await?)).await
+}
+
+/// The requests that lead to the daemon in a container, and no other.
+async fn ask_in(engine: &Engine, container: &str) -> Result<usize> {
+    let json = |path: String, body: &[u8]| {
+        Request::new("POST", path)
+            .with_header("content-type", "application/json")
+            .with_body(body.to_vec())
+    };
+    let made = engine
+        .send(&json(format!("/containers/{container}/exec"), EXEC))
+        .await?;
+    let text = String::from_utf8_lossy(&made.body).into_owned();
+    let id = text.split('"').nth(3).ok_or(text.clone())?;
+    let start = json(format!("/exec/{id}/start"), br#"{"Detach":false,"Tty":false}"#);
+    let stream = engine.hijack(&start).await?;
+    let unframed = Unframed::new(stream, Stderr::Read);
+    workers(Pipe::new(unframed)).await
+}
+
+const EXEC: &[u8] =
+    br#"{"AttachStdin":true,"AttachStdout":true,"AttachStderr":true,"Cmd":["buildctl","dial-stdio"]}"#;
+
+async fn workers(pipe: Pipe) -> Result<usize> {
     let deadline = Instant::now() + DIAL_LIMIT;
-    let client = Client::connect(Pipe::new(stream), Some(deadline)).await?;
+    let client = Client::connect(pipe, Some(deadline)).await?;
     client.version().await?;
     Ok(client.workers().len())
 }

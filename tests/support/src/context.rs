@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::call::Call;
+use crate::docker::DockerEngine;
 use crate::namespace::Namespace;
 use crate::processes;
 use crate::provided;
@@ -80,6 +81,12 @@ impl TestContext {
     /// Runs everything in other namespaces from now on.
     pub fn inside(mut self, namespace: &Namespace) -> Self {
         self.prefix = namespace.prefix(&self.work());
+        self
+    }
+
+    /// Runs everything in the network of an engine from now on.
+    pub fn near(mut self, engine: &DockerEngine) -> Self {
+        self.prefix = engine.network();
         self
     }
 

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 const ROOT: &str = "/sys/fs/cgroup";
-/// Where an engine puts containers, and where clients ask it to put builders.
-const PARENTS: [&str; 2] = ["docker", "docker/buildx"];
+/// Where engines put containers, and where clients ask them to put builders.
+const PARENTS: [&str; 3] = ["docker", "docker/buildx", "libpod_parent"];
 
 /// Removes the groups of these containers, which have no processes any more, with what steps left below them.
 pub fn remove(containers: &[String]) {

@@ -28,13 +28,17 @@ pub const BUILDKIT_IMAGE: &str = "moby/buildkit:buildx-stable-1";
 const LIMIT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
 
-/// Becomes the engine. It and its containerd write to fixed places, too: those writes stay in the engine's folder.
-const START: &str = r#"
-for folder in etc opt run; do
+/// Engines write to fixed places, too: those writes stay in the engine's folder.
+pub(crate) const PRIVATE: &str = r#"
+for folder in $PLACES; do
     [ -d "/$folder" ] || continue
     mkdir -p "$PRIVATE/$folder/upper" "$PRIVATE/$folder/work"
     mount -t overlay overlay -o "lowerdir=/$folder,upperdir=$PRIVATE/$folder/upper,workdir=$PRIVATE/$folder/work" "/$folder"
 done
+"#;
+
+/// Becomes the engine.
+const START: &str = r#"
 [ "$NETWORK" = host ] || ip link set lo up
 exec docker-init -- dockerd "$@"
 "#;
@@ -166,6 +170,28 @@ impl DockerEngine {
         serde_json::from_str(&body).unwrap_or_else(|error| panic!("GET {path}: {error}: {body}"))
     }
 
+    /// What to put before a program so that it runs in the engine's network, where ports are published.
+    pub fn network(&self) -> Vec<String> {
+        self.enter(&["--net"])
+    }
+
+    /// What to put before a program so that it runs where the engine does. Its containerd is at
+    /// [`containerd`](Self::containerd) there.
+    pub fn inside(&self) -> Vec<String> {
+        self.enter(&["--net", "--mount", "--pid"])
+    }
+
+    /// Socket of the engine's containerd.
+    pub fn containerd(&self) -> PathBuf {
+        self.folder.path().join("exec/containerd/containerd.sock")
+    }
+
+    fn enter(&self, namespaces: &[&str]) -> Vec<String> {
+        let children = descendants(self.server.pid());
+        let first = children.first().expect("an engine has a first process");
+        entering(*first, namespaces)
+    }
+
     /// State of the container of this name (`running`, `exited` …), if there is one.
     pub fn container(&self, name: &str) -> Option<String> {
         let (status, body) = self.ask("GET", &format!("/containers/{name}/json"), None);
@@ -217,7 +243,7 @@ fn launch(release: Release, network: Network, folder: &Path) -> Server {
     command
         .args(["--mount", "--propagation", "private"])
         .args(["--pid", "--fork", "--kill-child", "--mount-proc"])
-        .args(["sh", "-ec", START, "dockerd"]);
+        .args(["sh", "-ec", &format!("{PRIVATE}{START}"), "dockerd"]);
     for (option, name) in [
         ("--data-root", "root"),
         ("--exec-root", "exec"),
@@ -240,9 +266,18 @@ fn launch(release: Release, network: Network, folder: &Path) -> Server {
         .arg("--host")
         .arg(format!("unix://{}/docker.sock", folder.display()))
         .env("PRIVATE", folder.join("private"))
+        .env("PLACES", "etc opt run")
         .env("PATH", path(release, &programs))
         .env("LD_LIBRARY_PATH", programs.join("lib"));
     Server::start(command, &folder.join("log"))
+}
+
+/// The beginning of a command that runs in namespaces of this process.
+pub(crate) fn entering(process: u32, namespaces: &[&str]) -> Vec<String> {
+    let target = process.to_string();
+    let enter = ["nsenter", "--target", &target];
+    let words = enter.into_iter().chain(namespaces.iter().copied()).chain(["--"]);
+    words.map(str::to_owned).collect()
 }
 
 /// The old engine has its own of everything, and must not find the pinned runc.

@@ -7,6 +7,7 @@ pub mod control_groups;
 pub mod daemon;
 pub mod docker;
 pub mod namespace;
+pub mod podman;
 pub mod processes;
 pub mod provided;
 pub mod registry;

@@ -36,7 +36,12 @@ pub fn docker_of(release: Release) -> PathBuf {
     existing(docker_programs(release).join("docker"))
 }
 
-/// A root file system made for tests (`busybox`, `compiler`) as a folder.
+/// The folder of Podman and its libraries.
+pub fn podman() -> PathBuf {
+    existing(engines().join("podman"))
+}
+
+/// A root file system made for tests (`busybox`, `compiler`, `openssl`) as a folder.
 pub fn rootfs(name: &str) -> PathBuf {
     image(name, "rootfs")
 }

@@ -144,6 +144,17 @@ pub fn path() -> OsString {
     std::env::join_paths([provided::engines()].into_iter().chain(system)).unwrap()
 }
 
+/// The same with a folder in front.
+///
+/// # Panics
+///
+/// When its name cannot be on a `PATH`.
+pub fn path_from(folder: impl Into<std::path::PathBuf>) -> OsString {
+    let others = path();
+    let folders = [folder.into()].into_iter().chain(std::env::split_paths(&others));
+    std::env::join_paths(folders).unwrap()
+}
+
 /// The same command, killed by the kernel when the thread that starts it is gone.
 fn ending_with_us(command: &Command) -> Command {
     let mut wrapped = Command::new("setpriv");

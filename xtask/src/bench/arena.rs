@@ -1,86 +1,92 @@
-//! Where a benchmark runs: a folder in memory with a daemon, a builder store and a build context of its own.
+//! Where a benchmark runs: a folder in memory with a server, a builder store and a build context of its own.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
-use std::{env, fs, thread};
+use std::{fs, thread};
 
 use crate::bench::measure::Subject;
+use crate::bench::server::Kind;
 use crate::failure::{Failure, Result};
 use crate::inputs;
 use crate::place::Place;
 use crate::process;
 
-/// The folder and the daemon; both end with it.
+/// The folder and the server; both end with it.
 pub struct Arena {
+    kind: Kind,
     folder: PathBuf,
-    engines: PathBuf,
+    place: Place,
     /// Where our own programs are.
     own: PathBuf,
-    daemon: Child,
+    server: Child,
 }
 
 const BOOT_LIMIT: Duration = Duration::from_secs(30);
 
 impl Arena {
-    /// Makes the folder and starts the daemon.
-    pub fn open(place: &Place, own: PathBuf) -> Result<Self> {
-        let folder = PathBuf::from(format!("/dev/shm/bkhost-bench-{}", std::process::id()));
-        let kind = process::output(Command::new("stat").args(["--file-system", "--format=%T", "/dev/shm"]))?;
-        if kind != "tmpfs" {
-            return Err(Failure::new(format!("`/dev/shm` is {kind} and not in memory")));
+    /// Makes the folder and starts the server.
+    pub fn open(place: &Place, own: PathBuf, kind: Kind) -> Result<Self> {
+        let folder = PathBuf::from(format!(
+            "/dev/shm/bkhost-bench-{}-{}",
+            std::process::id(),
+            kind.name()
+        ));
+        let file_system =
+            process::output(Command::new("stat").args(["--file-system", "--format=%T", "/dev/shm"]))?;
+        if file_system != "tmpfs" {
+            return Err(Failure::new(format!(
+                "`/dev/shm` is {file_system} and not in memory"
+            )));
         }
         write_context(&folder.join("context"))?;
-        let started = start(&folder, &place.engines());
-        let daemon = started.inspect_err(|_| {
+        let started = kind.start(&folder, place);
+        let server = started.inspect_err(|_| {
             // Nothing else knows the folder yet, and it takes memory.
             let _ = inputs::remove(&folder);
         })?;
         let arena = Self {
+            kind,
             folder,
-            engines: place.engines(),
+            place: place.clone(),
             own,
-            daemon,
+            server,
         };
         arena.wait_until_ready()?;
+        arena.kind.fill(&arena.folder, &arena.place)?;
         Ok(arena)
     }
 
     fn wait_until_ready(&self) -> Result {
         let end = Instant::now() + BOOT_LIMIT;
         while Instant::now() < end {
-            if process::output(&mut self.command(&["buildctl", "--addr", "{address}", "debug", "workers"]))
-                .is_ok()
-            {
+            if self.kind.is_ready(&self.folder, &self.place) {
                 return Ok(());
             }
             thread::sleep(Duration::from_millis(100));
         }
         let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
-        Err(Failure::new(format!("buildkitd did not start:\n{log}")))
+        Err(Failure::new(format!(
+            "{} did not start:\n{log}",
+            self.kind.name()
+        )))
     }
 
-    /// Makes builders in the store that both clients read: `b1`, `b2` and so on.
+    /// Makes builders in the store that both clients read, and boots them: `b1`, `b2` and so on.
     pub fn make_builders(&self, number: usize) -> Result {
         for index in 1..=number {
             let name = format!("b{index}");
-            process::run_quietly(&mut self.command(&[
-                "buildx",
-                "create",
-                "--name",
-                &name,
-                "--driver",
-                "remote",
-                "{address}",
-            ]))?;
+            let mut words = vec!["buildx", "create", "--bootstrap", "--name", &name, "--driver"];
+            words.extend(self.kind.driver());
+            process::run_quietly(&mut self.command(&words))?;
         }
         Ok(())
     }
 
-    /// The daemon's socket.
+    /// The server's socket.
     pub fn socket(&self) -> PathBuf {
-        self.folder.join("s.sock")
+        self.kind.socket(&self.folder)
     }
 
     /// A program of this run with its arguments.
@@ -106,21 +112,31 @@ impl Arena {
         let folder = if name.starts_with("bkhost") {
             &self.own
         } else {
-            &self.engines
+            &self.place.engines()
         };
         let program = folder.join(name);
         let context = self.folder.join("context").display().to_string();
         let filled = rest.iter().map(|word| {
-            word.replace("{address}", &address(&self.folder))
+            word.replace("{address}", &self.address())
                 .replace("{socket}", &self.socket().display().to_string())
                 .replace("{context}", &context)
         });
         (program, filled.collect())
     }
 
+    fn address(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
     /// Nothing of the user's settings counts.
     fn environment(&self) -> Vec<(&'static str, OsString)> {
+        let engine = match self.kind {
+            Kind::Buildkit => OsString::new(),
+            Kind::Docker => self.address().into(),
+        };
         vec![
+            ("DOCKER_HOST", engine),
+            ("DOCKER_CONTEXT", OsString::new()),
             ("HOME", self.folder.join("home").into()),
             ("XDG_CACHE_HOME", self.folder.join("cache").into()),
             ("BUILDX_CONFIG", self.folder.join("store").into()),
@@ -133,53 +149,19 @@ impl Arena {
 
 impl Drop for Arena {
     fn drop(&mut self) {
-        // Asked to stop, the daemon takes its mounts with it; killed, it leaves them.
-        let asked = process::run_quietly(Command::new("kill").arg(self.daemon.id().to_string()));
+        // Asked to stop, a server takes its mounts and containers with it; killed, it leaves them.
+        let asked = process::run_quietly(Command::new("kill").arg(self.kind.pid(&self.folder, &self.server)));
         if asked.is_err() {
-            let _ = self.daemon.kill();
+            let _ = self.server.kill();
         }
-        let _ = self.daemon.wait();
+        let _ = self.server.wait();
         if let Err(failure) = inputs::remove(&self.folder) {
             eprintln!("{failure}");
         }
     }
 }
 
-fn address(folder: &Path) -> String {
-    format!("unix://{}", folder.join("s.sock").display())
-}
-
 fn write_context(context: &Path) -> Result {
     inputs::write(&context.join("Dockerfile"), b"FROM scratch\nCOPY file /file\n")?;
     inputs::write(&context.join("file"), b"content\n")
-}
-
-fn start(folder: &Path, engines: &Path) -> Result<Child> {
-    let log = folder.join("log");
-    let output = fs::File::create(&log).map_err(|cause| Failure::io("write", &log, &cause))?;
-    let errors = output
-        .try_clone()
-        .map_err(|cause| Failure::io("write", &log, &cause))?;
-    let mut daemon = Command::new(engines.join("buildkitd"));
-    daemon
-        .arg("--root")
-        .arg(folder.join("root"))
-        .arg("--addr")
-        .arg(address(folder));
-    daemon.args(["--oci-worker-net", "host", "--containerd-worker=false"]);
-    // buildkitd looks for runc on PATH, whatever else it is told.
-    daemon
-        .env("PATH", path_with(engines))
-        .stdin(Stdio::null())
-        .stdout(output)
-        .stderr(errors);
-    daemon
-        .spawn()
-        .map_err(|cause| Failure::new(format!("Cannot start buildkitd: {cause}")))
-}
-
-fn path_with(first: &Path) -> OsString {
-    let rest = env::var_os("PATH").unwrap_or_default();
-    let folders = std::iter::once(first.to_path_buf()).chain(env::split_paths(&rest));
-    env::join_paths(folders).unwrap_or(rest)
 }

@@ -62,11 +62,50 @@ pub const OLD_DOCKER: Packaged = Packaged {
     version: Some(("dockerd", "Docker version 20.10.")),
 };
 
+/// Podman, which needs no service, with the libraries that not every machine has. It runs containers with the pinned runc.
+pub const PODMAN: Packaged = Packaged {
+    name: "podman",
+    edition: "1",
+    packages: &[
+        "podman",
+        "conmon",
+        "libassuan0",
+        "libdevmapper1.02.1",
+        "libglib2.0-0",
+        "libgpgme11",
+        "libsubid4",
+    ],
+    folder: place::PODMAN,
+    files: &[
+        ("usr/bin/podman", "podman"),
+        ("usr/bin/conmon", "conmon"),
+        (
+            "usr/lib/x86_64-linux-gnu/libassuan.so.0.8.5",
+            "lib/libassuan.so.0",
+        ),
+        (
+            "lib/x86_64-linux-gnu/libdevmapper.so.1.02.1",
+            "lib/libdevmapper.so.1.02.1",
+        ),
+        (
+            "usr/lib/x86_64-linux-gnu/libglib-2.0.so.0.7400.6",
+            "lib/libglib-2.0.so.0",
+        ),
+        (
+            "usr/lib/x86_64-linux-gnu/libgpgme.so.11.27.0",
+            "lib/libgpgme.so.11",
+        ),
+        ("usr/lib/x86_64-linux-gnu/libsubid.so.4.0.0", "lib/libsubid.so.4"),
+    ],
+    ours: &[],
+    version: Some(("podman", "podman version 4.")),
+};
+
 const WHERE_IT_IS: &str =
-    "Debian 12 on amd64 has it: test there, or leave these tests out with `--without docker`";
+    "Debian 12 on amd64 has it: test there, or leave these tests out with `--without docker,podman`";
 
 /// All of them.
-pub const ALL: [&Packaged; 2] = [&DOCKER_INIT, &OLD_DOCKER];
+pub const ALL: [&Packaged; 3] = [&DOCKER_INIT, &OLD_DOCKER, &PODMAN];
 
 /// Takes those that are missing or that were taken by another edition.
 pub fn install(place: &Place, wanted: &[&Packaged]) -> Result {

@@ -231,7 +231,7 @@ fn other_settings_renew_a_container_that_does_not_run_and_keep_its_cache() {
     assert!(
         messages(&host)
             .iter()
-            .any(|line| line.contains("(memory); `bkhost stop builder`"))
+            .any(|line| line.contains("(memory); `bkhost renew builder`"))
     );
     engine.with(|state| state.end(0));
     boot(&host).unwrap();

@@ -19,9 +19,9 @@ use super::super::build::request::{BuildRequest, Surroundings, TypedBuild};
 use super::super::build::solve_spec::{self, NodeFacts};
 use super::super::build::{source_control, value};
 use super::super::display::{self, Display};
+use super::super::engine;
 use super::super::env_vars::{self, Environment};
 use super::super::settings::{Choice, Context, resolve_builder};
-use super::super::status;
 use crate::acquire::{AcquireError, Daemon};
 use crate::buildkit::spec::{ExportTarget, Exporter, RegistryCredentials, SolveSpec, Solved, StandardOutput};
 use crate::driver::node::{Cancel, Drivers, NodeConfig};
@@ -76,7 +76,7 @@ pub struct Ground<'a> {
 /// As [`run_on`], and when there is no such builder.
 pub async fn run(context: &Context<'_>, args: BuildArgs) -> Result<()> {
     let choice = resolve_builder(context, None).await?;
-    let builder = ChosenBuilder::of(context, choice)?;
+    let builder = ChosenBuilder::of(context, choice).await?;
     let ground = Ground {
         environment: context.environment,
         ui: context.ui,
@@ -95,9 +95,9 @@ pub async fn run(context: &Context<'_>, args: BuildArgs) -> Result<()> {
 }
 
 impl ChosenBuilder {
-    pub(super) fn of(context: &Context<'_>, choice: Choice) -> Result<Self> {
-        let Choice { builder, note } = choice;
-        status::check_loadable(context, &builder)?;
+    pub(super) async fn of(context: &Context<'_>, choice: Choice) -> Result<Self> {
+        let Choice { mut builder, note } = choice;
+        engine::prepare(context, &mut builder, None).await?;
         for warning in &builder.warnings {
             context.ui.warn(warning);
         }

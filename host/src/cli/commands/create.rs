@@ -84,7 +84,7 @@ pub async fn run(context: &Context<'_>, args: Args) -> Result<()> {
         warnings: Vec::new(),
     };
     let report = status::load(context, builder, limit).await;
-    check(context, &saved, &report).await?;
+    check(context, &request, &saved, &report).await?;
     if select {
         self::select(context, &saved).await?;
     }
@@ -96,7 +96,12 @@ pub async fn run(context: &Context<'_>, args: Args) -> Result<()> {
 
 /// Takes the change back when the node that was changed has an error. Silence is none: a daemon that is not there yet
 /// is no reason to refuse its builder.
-async fn check(context: &Context<'_>, saved: &Saved, report: &status::BuilderReport) -> Result<()> {
+async fn check(
+    context: &Context<'_>,
+    request: &Request,
+    saved: &Saved,
+    report: &status::BuilderReport,
+) -> Result<()> {
     for node in &report.nodes {
         let Some(trouble) = node.error.clone() else {
             continue;
@@ -114,10 +119,8 @@ async fn check(context: &Context<'_>, saved: &Saved, report: &status::BuilderRep
             "failed to initialize builder {builder} ({name}): {}",
             trouble.message
         ));
-        return Err(match trouble.hint {
-            Some(hint) => error.with_hint(hint),
-            None => error,
-        });
+        let hints = [trouble.hint, endpoint::advice(context, request)];
+        return Err(hints.into_iter().flatten().fold(error, CommandError::with_hint));
     }
     Ok(())
 }

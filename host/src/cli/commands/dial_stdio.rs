@@ -46,7 +46,7 @@ pub async fn run(context: &Context<'_>, args: &Args) -> Result<()> {
     let settings = display::settings(context.environment, context.ui, mode)?;
     let choice = resolve_builder(context, None).await?;
     let label = choice.builder.label();
-    let builder = ChosenBuilder::of(context, choice)?;
+    let builder = ChosenBuilder::of(context, choice).await?;
     if let (Some(note), Mode::Plain | Mode::Tty) = (&builder.note, settings.mode) {
         context.ui.say(note);
     }

@@ -1,5 +1,6 @@
 //! `driver ls` and `driver inspect`: what drivers there are and what each takes.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
@@ -103,12 +104,13 @@ async fn ls(context: &Context<'_>, args: &LsArgs) -> Result<()> {
 async fn inspect(context: &Context<'_>, args: &InspectArgs) -> Result<()> {
     check_driver(context, &args.driver).map_err(CommandError::from)?;
     let info = context.drivers.info(&args.driver).await?;
+    let imports = context.drivers.imports(&args.driver).await?;
     match &args.format {
         Some(format) => print(
             context.ui,
-            template::render(&Format::parse(format, &[]), HEADERS, &[object(&info, "")])?,
+            template::render(&Format::parse(format, &[]), HEADERS, &[whole(&info, &imports)])?,
         ),
-        None => print(context.ui, text(&info)),
+        None => print(context.ui, text(&info, &imports)),
     }
 }
 
@@ -137,7 +139,30 @@ fn object(info: &DriverInfo, error: &str) -> Value {
     })
 }
 
-fn text(info: &DriverInfo) -> String {
+/// Functions by interface, as drivers import them.
+type Imports = BTreeMap<String, Vec<String>>;
+
+fn whole(info: &DriverInfo, imports: &Imports) -> Value {
+    let mut object = object(info, "");
+    if let Value::Object(fields) = &mut object {
+        fields.insert("Imports".to_owned(), json!(imports));
+    }
+    object
+}
+
+/// Interfaces of the contract without its name and version, others whole; those that only lend their types are left out.
+fn imported(imports: &Imports) -> String {
+    let called = imports.iter().filter(|(_, functions)| !functions.is_empty());
+    let names = called.map(|(name, _)| {
+        let own = name
+            .strip_prefix("bkhost:host/")
+            .and_then(|rest| rest.split('@').next());
+        own.unwrap_or(name)
+    });
+    names.collect::<Vec<_>>().join(", ")
+}
+
+fn text(info: &DriverInfo, imports: &Imports) -> String {
     let mut head = String::new();
     let _ = writeln!(head, "Name:\t{}", info.name);
     let _ = writeln!(head, "Version:\t{}", info.version);
@@ -153,6 +178,7 @@ fn text(info: &DriverInfo) -> String {
     if !info.optional.is_empty() {
         let _ = writeln!(head, "Optional:\t{}", info.optional.join(", "));
     }
+    let _ = writeln!(head, "Imports:\t{}", imported(imports));
     let mut text = table::align(&head, table::BLOCK);
     if info.options.is_empty() {
         return text;

@@ -82,7 +82,7 @@ fn text(report: &BuilderReport, activity: Option<Timestamp>, debug: bool) -> Str
         if position > 0 {
             out.push('\n');
         }
-        node_text(&mut out, node, debug);
+        node_text(&mut out, &record.name, node, debug);
     }
     table::align(&out, table::BLOCK)
 }
@@ -98,7 +98,7 @@ fn line(out: &mut String, key: &str, value: &str) {
     let _ = writeln!(out, "{key}\t{value}");
 }
 
-fn node_text(out: &mut String, node: &NodeReport, debug: bool) {
+fn node_text(out: &mut String, builder: &str, node: &NodeReport, debug: bool) {
     line(out, "Name:", &node.node.name);
     line(out, "Endpoint:", &node.node.endpoint);
     let options: Vec<String> = node
@@ -118,6 +118,13 @@ fn node_text(out: &mut String, node: &NodeReport, debug: bool) {
     line(out, "Status:", node.status_word());
     if !node.detail.is_empty() {
         line(out, "Detail:", &node.detail);
+    }
+    if let Some(settings) = &node.drift {
+        line(
+            out,
+            "Drift:",
+            &format!("{settings} (apply with `bkhost renew {builder}`)"),
+        );
     }
     if let Some(flags) = node.node.flags.as_ref().filter(|flags| !flags.is_empty()) {
         line(out, "BuildKit daemon flags:", &flags.join(" "));

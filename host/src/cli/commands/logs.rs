@@ -6,7 +6,7 @@ use tokio::io::AsyncReadExt;
 
 use crate::cli::builders::Builder;
 use crate::cli::settings::{Context, resolve_builder};
-use crate::cli::{print, status};
+use crate::cli::{engine, print};
 use crate::connect::pipe::Pipe;
 use crate::driver::node::{LogRequest, Node};
 use crate::error::{CommandError, Result};
@@ -47,8 +47,8 @@ const CHUNK: usize = 64 << 10;
 
 /// Prints the logs of all chosen instances, one after the other.
 pub async fn run(context: &Context<'_>, args: &Args) -> Result<()> {
-    let builder = resolve_builder(context, args.name.as_deref()).await?.builder;
-    status::check_loadable(context, &builder)?;
+    let mut builder = resolve_builder(context, args.name.as_deref()).await?.builder;
+    engine::prepare(context, &mut builder, None).await?;
     let nodes: Vec<&NodeRecord> = builder
         .record
         .nodes()

@@ -3,10 +3,13 @@
 use serde_json::{Value, json};
 
 use crate::cli::args::Timeout;
+use crate::cli::builders::{LOCAL, Origin};
+use crate::cli::engine::{self, Active};
 use crate::cli::settings::{Context, current_name};
 use crate::cli::status::{self, BuilderReport, NodeReport};
 use crate::cli::template::{self, Format};
 use crate::cli::{builders, platform_summary, print, show};
+use crate::driver::node::State;
 use crate::error::{CommandError, Result};
 
 /// Arguments of `ls`.
@@ -53,6 +56,8 @@ pub async fn run(context: &Context<'_>, args: &Args) -> Result<()> {
     let all = builders::all(context).await?;
     let current = current_name(context).await;
     let mut reports = status::load_all(context, all.builders, args.timeout.timeout).await;
+    let has_engine = matches!(engine::active(context), Ok(Active::There(_)));
+    reports.retain(|report| !has_engine || current == report.builder.name() || !is_spare(report));
     // A stable sort: those that cannot be loaded come last, otherwise the order stays.
     reports.sort_by_key(|report| report.error.is_some());
     let mut rows = Rows {
@@ -82,6 +87,16 @@ pub async fn run(context: &Context<'_>, args: &Args) -> Result<()> {
         say_troubles(context, &reports);
     }
     Ok(())
+}
+
+/// Whether it is the builder for machines without an engine, and nothing of it is there.
+fn is_spare(report: &BuilderReport) -> bool {
+    let is_unused = |node: &NodeReport| node.error.is_none() && node.state == Some(State::Inactive);
+    let builder = &report.builder;
+    builder.origin == Origin::Implicit
+        && builder.name() == LOCAL
+        && report.error.is_none()
+        && report.nodes.iter().all(is_unused)
 }
 
 impl Rows<'_> {
@@ -148,6 +163,12 @@ fn say_troubles(context: &Context<'_>, reports: &[BuilderReport]) {
                 lines.push(format!(
                     "Failed to get status for {name} ({}): {}",
                     node.node.name, error.message
+                ));
+            }
+            if let Some(settings) = &node.drift {
+                lines.push(format!(
+                    "{name} ({}) runs with other settings than configured: {settings}. Apply them with `bkhost renew {name}`",
+                    node.node.name
                 ));
             }
         }

@@ -3,8 +3,8 @@
 use crate::cli::builders::Builder;
 use crate::cli::display::Display;
 use crate::cli::settings::{Context, resolve_builder};
-use crate::cli::status;
 use crate::cli::values::Limit;
+use crate::cli::{engine, status};
 use crate::error::{CommandError, Result};
 
 /// Arguments of `stop`.
@@ -21,8 +21,8 @@ pub struct Args {
 
 /// Stops the nodes one after the other; the first failure ends it.
 pub async fn run(context: &Context<'_>, args: &Args) -> Result<()> {
-    let builder = resolve_builder(context, args.name.as_deref()).await?.builder;
-    status::check_loadable(context, &builder)?;
+    let mut builder = resolve_builder(context, args.name.as_deref()).await?.builder;
+    engine::prepare(context, &mut builder, None).await?;
     if args.dry_run {
         return show_plan(context, builder).await;
     }

@@ -75,6 +75,7 @@ fn switch_context(name: &str) -> CommandError {
         format!("context {name}")
     };
     CommandError::user(format!("run `docker context use {name}` to switch to {what}"))
+        .with_hint(format!("`--builder {name}` uses it for one command"))
 }
 
 fn not_found(context: &Context<'_>, name: &str) -> CommandError {

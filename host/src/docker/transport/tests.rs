@@ -221,12 +221,51 @@ async fn a_stream_without_an_upgrade_is_not_waited_for() {
 #[tokio::test]
 async fn a_version_that_the_user_fixed_is_not_asked_for() {
     let mut fake = fake(vec![vec!["HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]]);
-    fake.engine.version = OnceCell::new_with(Some(ApiVersion::pinned("v1.43").unwrap()));
+    fake.engine.pinned = Some(ApiVersion::pinned("v1.43").unwrap());
     fake.engine.send(&Request::new("GET", "/info")).await.unwrap();
     assert_eq!(
         first_lines(&fake.asked.await.unwrap()),
         ["GET /v1.43/info HTTP/1.1"]
     );
+}
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+#[tokio::test]
+async fn a_buildkit_inside_is_recommended_or_asked_for_once() {
+    let recommends = "HTTP/1.1 200 OK\r\nApi-Version: 1.55\r\nBuilder-Version: 2\r\n\r\n";
+    let taken = "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
+    let unknown = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+    for (answers, has_buildkit) in [
+        (vec![recommends], true),
+        (vec![PONG, taken], true),
+        (vec![PONG, unknown], false),
+    ] {
+        let count = answers.len();
+        let fake = fake(vec![answers]);
+        for _ in 0..2 {
+            assert_eq!(fake.engine.has_buildkit(LIMIT).await.unwrap(), has_buildkit);
+        }
+        let asked = fake.asked.await.unwrap();
+        assert_eq!(asked.len(), count);
+        let all_asked = ["HEAD /_ping HTTP/1.1", "POST /grpc HTTP/1.1"];
+        assert_eq!(first_lines(&asked), all_asked[..count]);
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_hangs_is_waited_for_so_long() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("d.sock");
+    let _listener = UnixListener::bind(&path).unwrap();
+    let endpoint = Endpoint {
+        url: "unix:///d.sock".to_owned(),
+        address: Address::Unix(path.display().to_string()),
+        base_path: String::new(),
+    };
+    let silent = Engine::new(endpoint, Opener::default(), None);
+    let error = silent.has_buildkit(Duration::from_millis(30)).await.unwrap_err();
+    assert!(matches!(error, EngineError::Silent { .. }), "{error}");
 }
 
 #[tokio::test]

@@ -1,11 +1,11 @@
 //! Rules over requests to an HTTP API: method, path, query and named fields of the body.
 //!
 //! A request is allowed when one rule allows all of it. Whatever a rule does not name is denied: a path, a query key,
-//! a field of the body. Patterns are globs (`*` is any text) with variables in braces: `{node}` (the stored name),
-//! `{node-dns}` (with `-` for `_`), `{option:NAME}` (a driver option of the builder). A path segment `{id:CLASS}` is an
-//! id of that class that an allowed request returned earlier in the operation.
+//! a field of the body. What a rule requires must be there. A path segment `{id:CLASS}` is an id of that class that an
+//! allowed request returned earlier in the operation; all else are patterns.
 
 mod json;
+mod pattern;
 
 use std::collections::BTreeMap;
 
@@ -13,6 +13,7 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::Value;
 
+pub(super) use self::pattern::matches;
 use super::Denied;
 use crate::driver::node::NodeConfig;
 
@@ -34,6 +35,12 @@ pub struct RuleText {
     /// last segment `**` is all below), values what they may hold.
     #[serde(default)]
     pub body: BTreeMap<String, OneOrMany>,
+    /// Query keys that must be given.
+    #[serde(default)]
+    pub required_query: Vec<String>,
+    /// Paths of fields that the body must give a value.
+    #[serde(default)]
+    pub required_body: Vec<String>,
     /// The body is not looked at, because it is no JSON (an archive).
     #[serde(default)]
     pub raw_body: bool,
@@ -86,14 +93,35 @@ impl RuleText {
         }
         for path in std::iter::once(&self.path)
             .chain(self.body.keys())
+            .chain(&self.required_body)
             .chain(self.remember.values())
         {
             if !path.starts_with('/') {
                 return Err(format!("has the path `{path}`, which does not begin with `/`"));
             }
         }
-        if self.raw_body && !self.body.is_empty() {
+        if self.raw_body && !(self.body.is_empty() && self.required_body.is_empty()) {
             return Err("has both `body` and `raw-body`".to_owned());
+        }
+        self.check_required()
+    }
+
+    /// What is required and not allowed would refuse every request.
+    fn check_required(&self) -> Result<(), String> {
+        let never = |what: &str| Err(format!("requires `{what}`, which it does not allow"));
+        if let Some(key) = self
+            .required_query
+            .iter()
+            .find(|key| !self.query.contains_key(*key))
+        {
+            return never(key);
+        }
+        let is_allowed = |field: &String| {
+            let path: Vec<String> = segments(field).map(str::to_owned).collect();
+            self.body.keys().any(|pattern| field_matches(pattern, &path))
+        };
+        if let Some(field) = self.required_body.iter().find(|field| !is_allowed(field)) {
+            return never(field);
         }
         Ok(())
     }
@@ -268,7 +296,7 @@ fn segment_matches(pattern: &str, segment: &str, scope: &Scope<'_>) -> bool {
     {
         return (scope.remembered)(class, &segment);
     }
-    pattern_matches(pattern, &segment, scope)
+    matches(pattern, &segment, scope)
 }
 
 fn check_query(rule: &RuleText, query: &str, scope: &Scope<'_>) -> Result<(), Refusal> {
@@ -276,7 +304,7 @@ fn check_query(rule: &RuleText, query: &str, scope: &Scope<'_>) -> Result<(), Re
     for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
         let allowed = rule.query.get(&*key).is_some_and(|allowed| {
             allowed.all().iter().any(|allowed| match allowed {
-                Allowed::Pattern(pattern) => pattern_matches(pattern, &value, scope),
+                Allowed::Pattern(pattern) => matches(pattern, &value, scope),
                 Allowed::Bool(wanted) => value == wanted.to_string(),
                 Allowed::Number(wanted) => value == wanted.to_string(),
             })
@@ -290,14 +318,29 @@ fn check_query(rule: &RuleText, query: &str, scope: &Scope<'_>) -> Result<(), Re
         }
         seen.push(key);
     }
-    Ok(())
+    match rule
+        .required_query
+        .iter()
+        .find(|key| !seen.iter().any(|seen| seen == key.as_str()))
+    {
+        Some(missing) => Err(Refusal::Query(format!(
+            "the rule `{}` requires `{missing}` in the query",
+            rule.name()
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn check_body(rule: &RuleText, body: &[u8], scope: &Scope<'_>) -> Result<(), Refusal> {
-    if body.is_empty() {
-        return Ok(());
-    }
     let name = rule.name();
+    let requires =
+        |field: &str| Refusal::Body(format!("the rule `{name}` requires the body's field `{field}`"));
+    if body.is_empty() {
+        return rule
+            .required_body
+            .first()
+            .map_or(Ok(()), |field| Err(requires(field)));
+    }
     if rule.body.is_empty() {
         return Err(Refusal::Body(format!("the rule `{name}` allows no body")));
     }
@@ -313,7 +356,12 @@ fn check_body(rule: &RuleText, body: &[u8], scope: &Scope<'_>) -> Result<(), Ref
         Refusal::Body(format!(
             "the rule `{name}` does not allow the body's field `{field}`"
         ))
-    })
+    })?;
+    let is_missing = |field: &&String| value.pointer(field).is_none_or(is_empty);
+    match rule.required_body.iter().find(is_missing) {
+        Some(field) => Err(requires(field)),
+        None => Ok(()),
+    }
 }
 
 /// Checks every leaf of a body; the error is the path of the first that is not allowed.
@@ -401,66 +449,9 @@ fn field_matches(pattern: &str, path: &[String]) -> bool {
 fn value_allowed(allowed: &Allowed, value: &Value, scope: &Scope<'_>) -> bool {
     match allowed {
         Allowed::Pattern(pattern) if pattern == "*" => true,
-        Allowed::Pattern(pattern) => value
-            .as_str()
-            .is_some_and(|text| pattern_matches(pattern, text, scope)),
+        Allowed::Pattern(pattern) => value.as_str().is_some_and(|text| matches(pattern, text, scope)),
         Allowed::Bool(wanted) => value.as_bool() == Some(*wanted),
         Allowed::Number(wanted) => value.as_i64() == Some(*wanted),
-    }
-}
-
-fn pattern_matches(pattern: &str, text: &str, scope: &Scope<'_>) -> bool {
-    match parts(pattern, scope) {
-        Some(parts) => glob_matches(&parts, text),
-        None => false,
-    }
-}
-
-/// A piece of a pattern: text that must be there, or any text.
-#[derive(Debug, PartialEq)]
-enum PatternPart {
-    Text(String),
-    Any,
-}
-
-/// The pieces of a pattern with its variables put in; absent when one has no value. A value is text even if it has a
-/// `*` in it.
-fn parts(pattern: &str, scope: &Scope<'_>) -> Option<Vec<PatternPart>> {
-    let mut parts = Vec::new();
-    let mut text = String::new();
-    let mut rest = pattern;
-    while let Some(c) = rest.chars().next() {
-        let after = rest.get(c.len_utf8()..)?;
-        rest = match c {
-            '*' => {
-                parts.push(PatternPart::Text(std::mem::take(&mut text)));
-                parts.push(PatternPart::Any);
-                after
-            }
-            '{' => {
-                let (name, after) = after.split_once('}')?;
-                text.push_str(&scope.variable(name)?);
-                after
-            }
-            c => {
-                text.push(c);
-                after
-            }
-        };
-    }
-    parts.push(PatternPart::Text(text));
-    Some(parts)
-}
-
-fn glob_matches(parts: &[PatternPart], text: &str) -> bool {
-    match parts {
-        [] => text.is_empty(),
-        [PatternPart::Text(wanted), rest @ ..] => text
-            .strip_prefix(wanted.as_str())
-            .is_some_and(|text| glob_matches(rest, text)),
-        [PatternPart::Any, rest @ ..] => (0..=text.len())
-            .filter_map(|start| text.get(start..))
-            .any(|text| glob_matches(rest, text)),
     }
 }
 

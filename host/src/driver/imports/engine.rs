@@ -225,14 +225,8 @@ impl Host for View<'_> {
         verify: bool,
         step: Resource<GuestStep>,
     ) -> Answer<String> {
+        self.call.grants.image(&reference)?;
         let image = ImageName::parse(&reference).map_err(|error| engine_failure(&error))?;
-        let path = image.pull_path(platform.as_deref());
-        let asked = rules::Request {
-            method: "POST",
-            path: &path,
-            body: b"",
-        };
-        self.call.grants.request(Api::Engine, &asked)?;
         let engines = &self.call.environment.engines;
         if verify && engines.needs_policy() && image.repository == SIGNED {
             return Err(unverified(&reference));

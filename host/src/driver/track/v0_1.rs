@@ -4,6 +4,7 @@ mod bindings;
 mod convert;
 mod node;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -20,6 +21,7 @@ use crate::driver::grants::Grants;
 use crate::driver::imports::config::NodeView;
 use crate::driver::imports::log::Notes;
 use crate::driver::imports::types::{Answer, Failure};
+use crate::driver::load;
 use crate::driver::manifest::Manifest;
 use crate::driver::node::{Cancel, DriverInfo, DriverResult, Node, NodeConfig};
 use crate::driver::node_state::NodeStore;
@@ -213,6 +215,10 @@ impl V0_1 {
 impl Track for V0_1 {
     async fn info(&self, environment: &Arc<HostEnvironment>) -> DriverResult<Arc<DriverInfo>> {
         Ok(self.described(environment).await?.0)
+    }
+
+    fn imports(&self) -> BTreeMap<String, Vec<String>> {
+        load::imports(&self.runtime, self.pre.component())
     }
 
     async fn open(

@@ -62,10 +62,50 @@ pub enum ContextError {
     NoEndpoint {
         /// Name of the context.
         name: String,
+        /// What to change.
+        hint: String,
         /// Why not.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl ContextError {
+    /// The way out, where one is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::File(_) => None,
+            Self::Broken { path, .. } => Some(format!(
+                "Remove the folder `{}`, then make the context again with `docker context create`",
+                path.parent().unwrap_or(path).display()
+            )),
+            Self::NoEndpoint { hint, .. } => Some(hint.clone()),
+        }
+    }
+}
+
+/// What names the engine that commands use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChosenBy {
+    /// `DOCKER_HOST`.
+    Host,
+    /// `DOCKER_CONTEXT`.
+    Context,
+    /// `currentContext` in the docker client's configuration.
+    Config,
+    /// TLS variables: nobody turns TLS on for a socket.
+    Tls,
+}
+
+impl std::fmt::Display for ChosenBy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Host => "DOCKER_HOST",
+            Self::Context => "DOCKER_CONTEXT",
+            Self::Config => "`currentContext` in the docker client's `config.json`",
+            Self::Tls => "DOCKER_TLS_VERIFY",
+        })
+    }
 }
 
 /// The contexts of one docker client.
@@ -93,6 +133,19 @@ impl Contexts {
     /// Name of the active context; whether it exists is not checked.
     pub fn active(&self) -> &str {
         &self.active
+    }
+
+    /// What names the active engine; `None` when nobody has said anything, and the usual socket is meant.
+    pub fn chosen_by(&self) -> Option<ChosenBy> {
+        if self.environment.host.is_some() {
+            Some(ChosenBy::Host)
+        } else if self.environment.context.is_some() {
+            Some(ChosenBy::Context)
+        } else if self.active != DEFAULT {
+            Some(ChosenBy::Config)
+        } else {
+            self.tls_from_environment().then_some(ChosenBy::Tls)
+        }
     }
 
     /// Whether the environment asks for TLS, which the context `default` cannot pass on to a builder.
@@ -129,18 +182,22 @@ impl Contexts {
     }
 
     fn default_context(&self) -> Result<DockerContext, ContextError> {
-        let no_endpoint = |source| ContextError::NoEndpoint {
-            name: DEFAULT.to_owned(),
-            source,
-        };
         let address = match &self.environment.host {
-            Some(typed) => host::parse(typed).map_err(|error| no_endpoint(error.into()))?,
+            Some(typed) => host::parse(typed).map_err(|error| ContextError::NoEndpoint {
+                name: DEFAULT.to_owned(),
+                hint: "Correct DOCKER_HOST: it is written `unix:///PATH`, `tcp://HOST:PORT` or `ssh://USER@HOST`"
+                    .to_owned(),
+                source: error.into(),
+            })?,
             None if self.tls_from_environment() => host::DEFAULT_TLS_HOST.to_owned(),
             None => host::DEFAULT_HOST.to_owned(),
         };
         let tls = if self.tls_from_environment() {
-            self.environment_tls()
-                .map_err(|error| no_endpoint(error.into()))?
+            self.environment_tls().map_err(|error| ContextError::NoEndpoint {
+                name: DEFAULT.to_owned(),
+                hint: self.tls_hint(),
+                source: error.into(),
+            })?
         } else {
             TlsFiles::default()
         };
@@ -153,12 +210,28 @@ impl Contexts {
         })
     }
 
-    fn environment_tls(&self) -> Result<TlsFiles, FileError> {
-        let folder = self
-            .environment
+    /// Folder of the TLS files of the context `default`.
+    fn environment_tls_folder(&self) -> &Path {
+        self.environment
             .cert_path
-            .as_ref()
-            .unwrap_or(&self.environment.folder);
+            .as_deref()
+            .unwrap_or(&self.environment.folder)
+    }
+
+    fn tls_hint(&self) -> String {
+        let variable = match self.environment.tls_verify {
+            true => "DOCKER_TLS_VERIFY",
+            false => "DOCKER_TLS",
+        };
+        format!(
+            "{variable} is set, so `{}` must have `ca.pem`, and `cert.pem` and `key.pem` where the engine asks for them; \
+             DOCKER_CERT_PATH names another folder. Without TLS, unset {variable}",
+            self.environment_tls_folder().display()
+        )
+    }
+
+    fn environment_tls(&self) -> Result<TlsFiles, FileError> {
+        let folder = self.environment_tls_folder();
         let (named, known) = (&self.environment.tls_files, TlsFiles::of(folder));
         let ca = named.ca.clone().unwrap_or_else(|| folder.join("ca.pem"));
         std::fs::metadata(&ca).map_err(FileError::io("open", &ca))?;
@@ -321,6 +394,24 @@ mod tests {
     }
 
     #[test]
+    fn who_names_the_engine_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let by = |change: fn(&mut DockerEnvironment)| contexts(dir.path(), change).chosen_by();
+        assert_eq!(by(|_| {}), None);
+        assert_eq!(by(|e| e.tls = true), Some(ChosenBy::Tls));
+        assert_eq!(
+            by(|e| e.context = Some("default".into())),
+            Some(ChosenBy::Context)
+        );
+        assert_eq!(by(|e| e.host = Some("h".into())), Some(ChosenBy::Host));
+        let config = dir.path().join("config.json");
+        std::fs::write(&config, r#"{"currentContext":"default"}"#).unwrap();
+        assert_eq!(by(|_| {}), None);
+        std::fs::write(&config, r#"{"currentContext":"c"}"#).unwrap();
+        assert_eq!(by(|_| {}), Some(ChosenBy::Config));
+    }
+
+    #[test]
     fn contexts_are_listed_in_natural_order() {
         let dir = tempfile::tempdir().unwrap();
         for name in ["node10", "node2", "a"] {
@@ -351,6 +442,8 @@ mod tests {
             tls.key().unwrap_err().to_string(),
             "docker endpoint for \"default\" not found"
         );
+        let hint = tls.key().unwrap_err().hint().unwrap();
+        assert!(hint.starts_with("DOCKER_TLS_VERIFY is set"), "{hint}");
         std::fs::write(dir.path().join("ca.pem"), "").unwrap();
         assert_eq!(tls.key().unwrap(), host::DEFAULT_TLS_HOST);
     }

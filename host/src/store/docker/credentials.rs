@@ -303,12 +303,13 @@ mod tests {
             "error getting credentials - err: exit status 1, out: `locked`"
         );
         let missing = credentials(dir.path(), r#"{"credHelpers":{"h":"none"}}"#, None);
-        assert!(
-            missing
-                .credentials("h")
-                .await
-                .unwrap_err()
-                .contains("docker-credential-none")
+        let words = missing.credentials("h").await.unwrap_err();
+        assert!(words.contains("docker-credential-none"), "{words}");
+        let hint = helper::hint(&words).unwrap();
+        assert!(hint.starts_with("Install `docker-credential-none`"), "{hint}");
+        assert_eq!(
+            helper::hint("error getting credentials - err: exit status 1, out: `locked`"),
+            None
         );
     }
 

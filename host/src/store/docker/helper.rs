@@ -21,6 +21,16 @@ struct Answer {
     secret: String,
 }
 
+/// What helps against a failure to get credentials, in words of [`get`], if a helper is missing.
+pub fn hint(text: &str) -> Option<String> {
+    let (_, named) = text.split_once("exec: \"docker-credential-")?;
+    let (name, _) = named.split_once("\": executable file not found")?;
+    Some(format!(
+        "Install `docker-credential-{name}` in a folder on PATH, or take `{name}` out of `credsStore` and `credHelpers` \
+         in the docker client's `config.json`"
+    ))
+}
+
 /// Asks helper `name` for the credentials of `registry`; `None` when it has none. The error is a text for the user.
 pub async fn get(name: &str, registry: &str, search: &str) -> Result<Option<Credential>, String> {
     let program = format!("docker-credential-{name}");

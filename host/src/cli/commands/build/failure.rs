@@ -10,6 +10,7 @@ use crate::error::{CommandError, ErrorKind};
 use crate::nearest::nearest;
 use crate::plan::PlacementError;
 use crate::progress::excerpt::excerpt;
+use crate::store::docker::helper;
 
 /// No daemon could be reached.
 pub fn of_acquire(error: AcquireError) -> CommandError {
@@ -81,6 +82,7 @@ fn way_out(error: &SolveError) -> Option<String> {
         .or_else(|| unknown_exporter(message))
         .or_else(|| unknown_stage(message))
         .or_else(|| refusing_registry(message))
+        .or_else(|| helper::hint(message))
 }
 
 /// `exporter "NAME" could not be found`
@@ -207,6 +209,25 @@ mod tests {
             how: Ending::Eof,
             open_for: Duration::from_secs(7),
         }
+    }
+
+    #[test]
+    fn a_missing_credential_helper_is_told_how_to_get_around() {
+        let hint = |message: &str| {
+            way_out(&SolveError::Failed(DaemonError {
+                message: message.to_owned(),
+                code: Code::Unknown,
+                details: Vec::new(),
+            }))
+        };
+        let words = "failed to authorize: rpc error: code = Unknown desc = error getting credentials - err: exec: \
+                     \"docker-credential-desktop\": executable file not found in $PATH, out: ``";
+        assert!(
+            hint(words)
+                .unwrap()
+                .contains("Install `docker-credential-desktop`")
+        );
+        assert_eq!(hint("failed to authorize: no"), None);
     }
 
     #[test]

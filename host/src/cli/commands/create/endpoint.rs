@@ -2,6 +2,8 @@
 
 use super::request::Request;
 use crate::cli::settings::Context;
+use crate::cli::values;
+use crate::cli::{builders, engine};
 use crate::error::{CommandError, Result};
 use crate::store::docker::contexts::DEFAULT;
 use crate::store::docker::host;
@@ -29,7 +31,7 @@ pub fn resolve(context: &Context<'_>, request: &Request, existing: Option<&NodeR
             address: kept.unwrap_or_default(),
             explicit: false,
         }),
-        ("engine", Some(typed)) => engine(context, typed),
+        ("engine", Some(typed)) => typed_engine(context, typed),
         ("engine", None) => active_engine(context, kept),
         (_, Some(typed)) => Ok(Endpoint {
             address: typed.clone(),
@@ -63,7 +65,7 @@ fn from_variable(context: &Context<'_>, request: &Request, kept: Option<String>)
     })
 }
 
-fn engine(context: &Context<'_>, typed: &str) -> Result<Endpoint> {
+fn typed_engine(context: &Context<'_>, typed: &str) -> Result<Endpoint> {
     let address = match context.contexts.get(typed)? {
         Some(found) if found.name == DEFAULT => found.host,
         Some(found) => found.name,
@@ -84,10 +86,47 @@ fn active_engine(context: &Context<'_>, kept: Option<String>) -> Result<Endpoint
     }
     let address = match kept {
         Some(address) => address,
-        None => context.contexts.key()?,
+        None => active_key(context)?,
     };
     Ok(Endpoint {
         address,
         explicit: false,
+    })
+}
+
+/// What stands for the active engine: a docker context, or the address of the one called `default`.
+fn active_key(context: &Context<'_>) -> Result<String> {
+    let name = context.contexts.active();
+    if context.contexts.get(name)?.is_none() {
+        return Err(CommandError::user(format!(
+            "unable to resolve docker endpoint: context {name:?}: context not found"
+        ))
+        .with_hint(engine::missing_context_hint(context)));
+    }
+    Ok(context.contexts.key()?)
+}
+
+/// What may help when the engine of a new node cannot be reached: a word that is no context counts as a host, and there
+/// are builders that need no engine.
+pub fn advice(context: &Context<'_>, request: &Request) -> Option<String> {
+    if request.driver.endpoint.kind != "engine" {
+        return None;
+    }
+    let Some(typed) = &request.endpoint else {
+        let local = builders::local(context).filter(|_| request.is_driver_guessed)?;
+        return Some(format!(
+            "`--driver {}` makes a builder that needs no engine",
+            local.record.driver
+        ));
+    };
+    let contexts = context.contexts.list().ok()?;
+    let mut names = contexts.iter().map(|context| context.name.as_str());
+    if typed.contains("://") || names.clone().any(|name| name == typed) {
+        return None;
+    }
+    let taken = format!("There is no docker context `{typed}`, so it was taken for a host's name");
+    Some(match values::nearest(typed, &mut names) {
+        Some(near) => format!("{taken}. Did you mean the context `{near}`?"),
+        None => taken,
     })
 }

@@ -22,6 +22,8 @@ pub struct Request {
     pub name: String,
     /// What its driver says about itself.
     pub driver: DriverInfo,
+    /// The driver follows from nothing that was typed or stored.
+    pub is_driver_guessed: bool,
     /// Node to create or change; empty for a new one.
     pub node: String,
     /// Whether a node may be added.
@@ -47,6 +49,7 @@ impl Request {
             let error = CommandError::user(format!("failed to find instance {name:?} for append"));
             return Err(with_known(context, &name, error));
         }
+        let is_driver_guessed = existing.is_none() && args.driver.as_deref().unwrap_or_default().is_empty();
         let existing_driver = existing.map(|stored| stored.record.driver);
         let node = args.node.clone().unwrap_or_default();
         let driver = choose_driver(context, &args, existing_driver.as_deref()).await?;
@@ -71,6 +74,7 @@ impl Request {
             flags: shared::stored_flags(&driver, flags, &options, entitled),
             name,
             driver: info,
+            is_driver_guessed,
             node,
             append: args.append,
             endpoint: args.endpoint.filter(|endpoint| !endpoint.is_empty()),

@@ -16,6 +16,8 @@ const DOCKER: &str = r#"
     method = "POST"
     path = "/containers/create"
     query = { name = "buildx_buildkit_{node}" }
+    required-query = ["name"]
+    required-body = ["/HostConfig/Privileged"]
     remember = { container = "/Id" }
     [grants.engine.body]
     "/Image" = "*"
@@ -261,6 +263,62 @@ fn a_body_has_named_fields_only() {
 }
 
 #[test]
+fn what_a_rule_requires_must_be_there() {
+    let docker = Bench::new(DOCKER);
+    let create = "/containers/create?name=buildx_buildkit_b_0";
+    let privileged = r#"{"HostConfig":{"Privileged":true}}"#;
+    docker.allows("POST", create, privileged);
+    docker.refuses(
+        "POST",
+        "/containers/create",
+        privileged,
+        "requires `name` in the query",
+    );
+    let words = "requires the body's field `/HostConfig/Privileged`";
+    for body in [
+        "",
+        "{}",
+        r#"{"Image":"i"}"#,
+        r#"{"HostConfig":{"Privileged":null}}"#,
+    ] {
+        docker.refuses("POST", create, body, words);
+    }
+}
+
+#[test]
+fn what_can_never_be_given_cannot_be_required() {
+    let rule = |text: &str| toml::from_str::<RuleText>(text).unwrap().check();
+    rule("method = 'POST'\npath = '/a'\nbody = { '/b/*' = 1 }\nrequired-body = ['/b/0']").unwrap();
+    assert_eq!(
+        rule("method = 'POST'\npath = '/a'\nrequired-query = ['x']").unwrap_err(),
+        "requires `x`, which it does not allow"
+    );
+    assert_eq!(
+        rule("method = 'POST'\npath = '/a'\nbody = { '/b' = 1 }\nrequired-body = ['/b/c']").unwrap_err(),
+        "requires `/b/c`, which it does not allow"
+    );
+}
+
+#[test]
+fn doubled_braces_are_braces() {
+    let rules = Bench::new(
+        r#"
+        [[grants.engine]]
+        method = "GET"
+        path = "/events"
+        query = { filters = '{{"container":["{node}"]}}' }
+        "#,
+    );
+    rules.allows("GET", "/events?filters={\"container\":[\"b_0\"]}", "");
+    rules.refuses(
+        "GET",
+        "/events?filters={\"container\":[\"b_1\"]}",
+        "",
+        "in the query",
+    );
+}
+
+#[test]
 fn a_body_is_read_in_one_way_only() {
     let docker = Bench::new(DOCKER);
     let create = "/containers/create?name=buildx_buildkit_b_0";
@@ -418,11 +476,11 @@ fn a_variables_value_is_text() {
     let bench = Bench::new(DOCKER);
     let nothing = |_: &str, _: &str| false;
     let scope = Scope::new(&bench.config, &nothing);
-    assert!(pattern_matches("{option:network}", "build*net", &scope));
-    assert!(!pattern_matches("{option:network}", "buildxnet", &scope));
-    assert!(!pattern_matches("{option:unset}", "", &scope));
-    assert!(!pattern_matches("{unknown}", "{unknown}", &scope));
-    assert!(!pattern_matches("{open", "{open", &scope));
-    assert!(pattern_matches("a*c*e", "abcde", &scope));
-    assert!(!pattern_matches("a*c", "abcd", &scope));
+    assert!(matches("{option:network}", "build*net", &scope));
+    assert!(!matches("{option:network}", "buildxnet", &scope));
+    assert!(!matches("{option:unset}", "", &scope));
+    assert!(!matches("{unknown}", "{unknown}", &scope));
+    assert!(!matches("{open", "{open", &scope));
+    assert!(matches("a*c*e", "abcde", &scope));
+    assert!(!matches("a*c", "abcd", &scope));
 }

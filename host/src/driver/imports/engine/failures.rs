@@ -4,6 +4,7 @@ use super::super::connections::failures::{helper_kind, tls_kind};
 use super::super::types::{Failure, io_kind};
 use crate::causes::one_line;
 use crate::docker::error::{Behind, EngineError, behind};
+use crate::docker::proxy::ProxyError;
 use crate::driver::bindings::types::{Error, ErrorKind, Pair};
 
 /// What a guest is told of a request without an answer.
@@ -37,8 +38,10 @@ fn kind(error: &EngineError) -> ErrorKind {
         | E::Reference { .. }
         | E::Request { .. } => ErrorKind::InvalidConfig,
         E::Denied { .. } => ErrorKind::Denied,
+        E::Silent { .. } => ErrorKind::TimedOut,
+        E::Proxy { source, .. } => proxy_kind(source),
         E::NotRunning { .. } => ErrorKind::Refused,
-        E::Connect { source, .. } | E::Lost { source, .. } => io_kind(source),
+        E::Connect { cause, .. } | E::Lost { cause, .. } => io_kind(cause),
         E::Tls(error) => tls_kind(error),
         E::Helper(error) => helper_kind(error),
         E::Http { cause, .. } => match behind(cause) {
@@ -58,6 +61,17 @@ fn kind(error: &EngineError) -> ErrorKind {
         E::Large { .. } => ErrorKind::Exhausted,
         E::Credentials { .. } => ErrorKind::Unauthenticated,
         E::Pull { .. } => ErrorKind::Other,
+    }
+}
+
+fn proxy_kind(error: &ProxyError) -> ErrorKind {
+    match error {
+        ProxyError::Address { .. } => ErrorKind::InvalidConfig,
+        ProxyError::Unreached { cause, .. } => io_kind(cause),
+        ProxyError::Tls { source, .. } => tls_kind(source),
+        ProxyError::Refused { status, .. } if status.as_u16() == 407 => ErrorKind::Unauthenticated,
+        ProxyError::Refused { .. } => ErrorKind::Refused,
+        ProxyError::Http { .. } => ErrorKind::Protocol,
     }
 }
 

@@ -1,0 +1,145 @@
+//! Drivers for Docker Engines that want more than they are for: their manifests hold them, whatever their code does.
+
+use std::time::Duration;
+
+use bkhost::driver::environment::HostEnvironment;
+use bkhost::driver::node::{DriverErrorKind, Drivers, NodeConfig};
+use tokio::net::UnixListener;
+
+use crate::fixture::altered;
+
+/// What is asked, and how the refusal ends.
+const FORBIDDEN: &[(&str, &str)] = &[
+    ("POST /containers/prune", NO_RULE),
+    ("POST /volumes/prune", NO_RULE),
+    ("GET /containers/json", NO_RULE),
+    ("GET /containers/other/json", NO_RULE),
+    ("GET /images/json", NO_RULE),
+    ("POST /build", NO_RULE),
+    (
+        "POST /containers/other/exec {\"Cmd\":[\"buildctl\",\"dial-stdio\"]}",
+        NO_RULE,
+    ),
+    ("POST /exec/0123456789abcdef/start {\"Detach\":false}", NO_RULE),
+    ("DELETE /containers/other?force=1", NO_RULE),
+    ("DELETE /containers/buildx_buildkit_b00?force=1", NO_RULE),
+    ("DELETE /volumes/other", NO_RULE),
+    ("PUT /containers/other/archive?path=/etc", NO_RULE),
+    (
+        "POST /containers/create?name=other {\"Image\":\"moby/buildkit:buildx-stable-1\"}",
+        "does not allow `name=other` in the query",
+    ),
+    // The throw-away container without a name has no powers, and runs nothing but `true`.
+    (
+        "POST /containers/create {\"Image\":\"moby/buildkit:buildx-stable-1\",\"HostConfig\":{\"Privileged\":true}}",
+        "does not allow the body's field `/HostConfig/Privileged`",
+    ),
+    (
+        "POST /containers/create {\"Image\":\"moby/buildkit:buildx-stable-1\",\"HostConfig\":{\"NetworkMode\":\"none\",\"AutoRemove\":true}}",
+        "requires the body's field `/Entrypoint/0`",
+    ),
+    (
+        "CREATE {\"Image\":\"evil\"}",
+        "does not allow the body's field `/Image`",
+    ),
+    (
+        "CREATE {\"HostConfig\":{\"Binds\":[\"/:/host\"]}}",
+        "does not allow the body's field `/HostConfig/Binds/0`",
+    ),
+    (
+        "CREATE {\"HostConfig\":{\"Mounts\":[{\"Type\":\"bind\",\"Source\":\"/\",\"Target\":\"/host\"}]}}",
+        "does not allow the body's field `/HostConfig/Mounts/0/Type`",
+    ),
+    (
+        "CREATE {\"HostConfig\":{\"Mounts\":[null,{\"Type\":\"bind\",\"Source\":\"/\",\"Target\":\"/usr/lib/wsl\"}]}}",
+        "does not allow the body's field `/HostConfig/Mounts/1/Source`",
+    ),
+    (
+        "CREATE {\"HostConfig\":{\"Mounts\":[{\"Type\":\"volume\",\"Source\":\"other_state\",\"Target\":\"/var/lib/buildkit\"}]}}",
+        "does not allow the body's field `/HostConfig/Mounts/0/Source`",
+    ),
+    (
+        "CREATE {\"HostConfig\":{\"VolumesFrom\":[\"other\"]}}",
+        "does not allow the body's field `/HostConfig/VolumesFrom/0`",
+    ),
+    (
+        "CREATE {\"HostConfig\":{\"PidMode\":\"host\"}}",
+        "does not allow the body's field `/HostConfig/PidMode`",
+    ),
+    (
+        "CREATE {\"HostConfig\":{\"NetworkMode\":\"host\"}}",
+        "does not allow the body's field `/HostConfig/NetworkMode`",
+    ),
+    (
+        "CREATE {\"HostConfig\":{\"NetworkMode\":\"container:other\"}}",
+        "does not allow the body's field `/HostConfig/NetworkMode`",
+    ),
+    (
+        "CREATE {\"hostconfig\":{\"binds\":[\"/:/host\"]}}",
+        "does not allow the body's field `/hostconfig/binds/0`",
+    ),
+    (
+        "POST /containers/buildx_buildkit_b0/exec {\"Cmd\":[\"sh\",\"-c\",\"id\"]}",
+        "does not allow the body's field `/Cmd/0`",
+    ),
+    (
+        "POST /containers/buildx_buildkit_b0/exec {\"Cmd\":[\"buildctl\",\"prune\"]}",
+        "does not allow the body's field `/Cmd/1`",
+    ),
+    ("PUT /containers/buildx_buildkit_b0/archive?path=/", NO_RULE),
+    ("GET /events", "requires `filters` in the query"),
+    ("GET /events?until=1&filters={}", "in the query"),
+    ("POST /images/create?fromImage=evil", NO_RULE),
+];
+const NO_RULE: &str = "no rule of the driver's manifest allows this method and path";
+/// Of the node `b0`.
+const CREATE: &str = "POST /containers/create?name=buildx_buildkit_b0 ";
+
+fn config(endpoint: String, ask: &str) -> NodeConfig {
+    NodeConfig {
+        builder: "b".to_owned(),
+        node: "b0".to_owned(),
+        endpoint,
+        options: [("ask".to_owned(), ask.replacen("CREATE ", CREATE, 1))].into(),
+        ..NodeConfig::default()
+    }
+}
+
+#[tokio::test]
+async fn a_container_driver_reaches_its_own_container_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("d.sock");
+    let engine = UnixListener::bind(&path).unwrap();
+    let catalog = altered("docker-container", HostEnvironment::default());
+    for (ask, words) in FORBIDDEN {
+        let config = config(format!("unix://{}", path.display()), ask);
+        let node = catalog.open("docker-container", config).await.unwrap();
+        let error = node.status().await.unwrap_err();
+        assert_eq!(error.kind, DriverErrorKind::Denied, "{ask}: {error}");
+        assert!(
+            error.message.contains("is not granted") && error.message.ends_with(words),
+            "{ask}: {error}"
+        );
+    }
+    // Nobody came as far as the engine's socket.
+    let came = tokio::time::timeout(Duration::ZERO, engine.accept()).await;
+    assert!(came.is_err(), "{came:?}");
+}
+
+#[tokio::test]
+async fn the_engines_own_buildkit_is_all_that_its_driver_reaches() {
+    let catalog = altered("docker", HostEnvironment::default());
+    for ask in [
+        "GET /info",
+        "POST /containers/create {}",
+        "POST /containers/prune",
+        "GET /version?x=1",
+    ] {
+        let node = catalog
+            .open("docker", config("unix:///nowhere.sock".to_owned(), ask))
+            .await
+            .unwrap();
+        let error = node.status().await.unwrap_err();
+        assert_eq!(error.kind, DriverErrorKind::Denied, "{ask}: {error}");
+    }
+}
