@@ -57,7 +57,9 @@ fn docker_lists_it_and_runs_it() {
         // The alias.
         let version = docker.docker(release, ["builder", "version"]).run().succeeds();
         version.prints("github.com/bkhost/bkhost v0.37.1+bkhost.");
-        let build = docker.docker(release, ["build", "."]).env("BUILDX_BUILDER", "local");
+        let build = docker
+            .docker(release, ["build", "."])
+            .env("BUILDX_BUILDER", "local");
         build.run().fails(1).says("failed to read dockerfile");
     }
 }
