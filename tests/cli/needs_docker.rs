@@ -62,6 +62,10 @@ fn docker_lists_it_and_runs_it() {
         build
             .says("failed to connect to the docker API")
             .says("hint: Start the engine");
+        let build = docker
+            .docker(release, ["build", "."])
+            .env("BUILDX_BUILDER", "local");
+        build.run().fails(1).says("failed to read dockerfile");
     }
 }
 
