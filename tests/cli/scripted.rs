@@ -132,7 +132,10 @@ impl Drivers for Scripted {
     }
 
     async fn imports(&self, _driver: &str) -> DriverResult<BTreeMap<String, Vec<String>>> {
-        Ok(BTreeMap::new())
+        Ok(BTreeMap::from([
+            ("bkhost:host/connections@0.1.0".into(), vec!["open-unix".into()]),
+            ("bkhost:host/types@0.1.0".into(), vec![]),
+        ]))
     }
 
     async fn open(&self, driver: &str, config: NodeConfig) -> DriverResult<Box<dyn Node>> {

@@ -1,17 +1,25 @@
 //! Real Docker Engines, a current one and an old one.
 
 mod altered;
-mod drift;
 mod choice;
+mod container;
+mod crowd;
+mod drift;
 mod engine;
 mod memory;
+mod gate;
+mod inner;
+mod lost;
 mod needs_buildx;
 mod needs_buildx_contexts;
 mod needs_registry;
 mod nerdctl;
-mod reach;
-mod walk_through;
+mod options;
+mod own;
 mod plugin;
+mod reach;
+mod unreachable;
+mod walk_through;
 
 use std::path::PathBuf;
 

@@ -27,7 +27,8 @@ pub mod ability {
     pub const CACHE_EXPORT: &str = "cache-export";
     /// One build can have several platforms; absent: yes.
     pub const MULTI_PLATFORM: &str = "multi-platform";
-    /// Address of the daemon's machine, for `--add-host NAME:host-gateway`; absent: not known.
+    /// Address of the daemon's machine, for `--add-host NAME:host-gateway`. Empty: this daemon does not tell it; absent: none
+    /// of its kind does.
     pub const HOST_GATEWAY: &str = "host-gateway";
 }
 
