@@ -358,7 +358,7 @@ impl Daemon {
 
     /// Asks the driver why a step was killed; `None` without evidence, and where it is not to be asked. `ran` is when the
     /// step ran, as far as that is known.
-    pub async fn diagnose_step(&self, exit_code: i32, ran: Option<Ran>) -> Option<Finding> {
+    pub async fn diagnose_step(&self, exit_code: i32, ran: Option<&Ran>) -> Option<Finding> {
         if !self.node.info().explains_steps() {
             return None;
         }

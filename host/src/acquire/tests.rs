@@ -296,7 +296,7 @@ async fn only_a_driver_that_offers_it_is_asked_about_steps() {
             client: Client::connect(pipe, None).await.unwrap(),
             opened: SystemTime::UNIX_EPOCH,
         };
-        assert_eq!(daemon.diagnose_step(137, Some(ran)).await, None);
+        assert_eq!(daemon.diagnose_step(137, Some(&ran)).await, None);
         assert_eq!(daemon.diagnose_step(137, None).await, None);
         let losses = calls.losses.lock().unwrap();
         let told: Vec<_> = losses

@@ -97,7 +97,7 @@ pub struct DaemonError {
     /// Typed details in the order of the wire.
     pub details: Vec<Detail>,
     /// When the step ran that failed, as far as the build's progress has told.
-    pub ran: Option<Ran>,
+    pub ran: Option<Box<Ran>>,
 }
 
 /// The time of a step, by this machine's clock.

@@ -113,7 +113,7 @@ async fn finish(
             let failure = session.failure_behind(&error.message);
             let steps = progress.failed.clone();
             close(session, progress, cancel).await;
-            error.ran = error.vertex().and_then(|digest| steps.ran(digest));
+            error.ran = error.vertex().and_then(|digest| steps.ran(digest)).map(Box::new);
             Err(match failure {
                 Some(failure) => SolveError::Session { failure, error },
                 None => SolveError::Failed(error),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 const ROOT: &str = "/sys/fs/cgroup";
 /// Where engines put containers, and where clients ask them to put builders.
-const PARENTS: [&str; 3] = ["docker", "docker/buildx", "libpod_parent"];
+const PARENTS: [&str; 4] = ["docker", "docker/buildx", "default", "libpod_parent"];
 
 /// Removes the groups of these containers, which have no processes any more, with what steps left below them.
 pub fn remove(containers: &[String]) {

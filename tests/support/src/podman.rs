@@ -4,13 +4,20 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crate::control_groups;
 use crate::docker::{PRIVATE, entering};
-use crate::processes::descendants;
+use crate::processes::{descendants, exists};
 use crate::provided;
 use crate::server::{self, Server};
 use crate::space;
+
+/// Longest wait for all processes to end.
+const LIMIT: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(20);
+/// The control group of the containers' watchers, which nobody removes.
+const CONMON: &str = "conmon";
 
 /// Holds the namespaces. What the command leaves running has this as parent.
 const HOLD: &str = r#"
@@ -147,8 +154,13 @@ impl Drop for Podman {
         let _ = self
             .command(&["rm", "--force", "--all", "--volumes", "--time=0"])
             .output();
+        let children = descendants(self.holder.pid());
         self.holder.kill();
-        control_groups::remove(&[]);
+        let start = Instant::now();
+        while children.iter().any(|child| exists(*child)) && start.elapsed() < LIMIT {
+            std::thread::sleep(POLL);
+        }
+        control_groups::remove(&[CONMON.to_owned()]);
         space::unmount_below(self.folder.path());
     }
 }

@@ -101,8 +101,7 @@ pub const PODMAN: Packaged = Packaged {
     version: Some(("podman", "podman version 4.")),
 };
 
-const WHERE_IT_IS: &str =
-    "Debian 12 on amd64 has it: test there, or leave these tests out with `--without docker,podman`";
+const WHERE_IT_IS: &str = "Debian 12 on amd64 has it: test there, or leave these tests out with `--without docker --without podman`";
 
 /// All of them.
 pub const ALL: [&Packaged; 3] = [&DOCKER_INIT, &OLD_DOCKER, &PODMAN];

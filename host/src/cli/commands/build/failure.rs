@@ -84,7 +84,11 @@ async fn why_killed(error: &SolveError, daemon: &Daemon) -> Option<Finding> {
         return None;
     };
     match was_killed(error) {
-        true => daemon.diagnose_step(KILLED.cast_signed(), error.ran).await,
+        true => {
+            daemon
+                .diagnose_step(KILLED.cast_signed(), error.ran.as_deref())
+                .await
+        }
         false => None,
     }
 }
