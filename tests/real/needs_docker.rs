@@ -4,6 +4,8 @@ mod altered;
 mod drift;
 mod choice;
 mod engine;
+mod load;
+mod load_faults;
 mod needs_buildx;
 mod needs_buildx_contexts;
 mod needs_registry;

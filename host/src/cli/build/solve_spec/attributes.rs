@@ -27,7 +27,7 @@ pub fn compose(
     }
     arguments(request, node, &mut attributes);
     frontend(request, &mut attributes);
-    selection(request, &mut attributes);
+    selection(request, node, &mut attributes);
     attestations(request, node, &mut attributes)?;
     platforms(request, node, &mut attributes)?;
     steps(request, node, &mut attributes)?;
@@ -66,7 +66,7 @@ fn frontend(request: &BuildRequest, attributes: &mut Attributes) {
     }
 }
 
-fn selection(request: &BuildRequest, attributes: &mut Attributes) {
+fn selection(request: &BuildRequest, node: &NodeFacts<'_>, attributes: &mut Attributes) {
     if let Some(target) = &request.target {
         set(attributes, "target", target);
     }
@@ -77,6 +77,9 @@ fn selection(request: &BuildRequest, attributes: &mut Attributes) {
     }
     if request.pull {
         set(attributes, "image-resolve-mode", "pull");
+    } else if node.engine_exporter().is_some() {
+        // Images that the engine has are not looked for in registries.
+        set(attributes, "image-resolve-mode", "local");
     }
 }
 
@@ -141,11 +144,14 @@ fn steps(
         Network::Host => set(attributes, "force-network-mode", "host"),
         Network::None => set(attributes, "force-network-mode", "none"),
     }
-    let gateway = node
-        .abilities
-        .get(ability::HOST_GATEWAY)
-        .cloned()
-        .ok_or_else(|| format!("host-gateway is not supported by the {} driver", node.driver));
+    let gateway =
+        node.abilities
+            .get(ability::HOST_GATEWAY)
+            .cloned()
+            .ok_or_else(|| match node.engine_exporter() {
+                Some(_) => "host-gateway IP not found".to_owned(),
+                None => format!("host-gateway is not supported by the {} driver", node.driver),
+            });
     let hosts = hosts::attribute(&request.hosts, &gateway)?;
     let optional = [
         ("add-hosts", hosts),
