@@ -5,6 +5,7 @@ mod needs_buildx;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bkhost_test_support::call::Call;
 use bkhost_test_support::context::TestContext;
 use bkhost_test_support::daemon::Daemon;
 use bkhost_test_support::docker::{DockerEngine, Release};
@@ -55,8 +56,9 @@ impl Bench {
         }
     }
 
-    fn build(&self) -> bkhost_test_support::call::Call {
-        build(&self.context, &self.source)
+    /// A build on `b`, unless another builder is named: what is selected counts for one engine.
+    fn build(&self) -> Call {
+        build(&self.context, &self.source).env("BUILDX_BUILDER", "b")
     }
 
     /// The image runs and is the one that was built; then it is removed.
