@@ -8,13 +8,14 @@ use std::future::Future;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::buildkit::client::Client;
+use crate::buildkit::error::Ran;
 use crate::connect::backoff::Backoff;
 use crate::connect::channel::HELPER_GRACE;
 use crate::connect::error::ConnectError;
 use crate::connect::liveness::Lost;
 use crate::driver::node::{
-    Cancel, DialRequest, DriverError, DriverErrorKind, Drivers, Finding, Instance, Loss, Node, NodeConfig,
-    State, WorkerFacts,
+    Cancel, DialRequest, DriverError, DriverErrorKind, Drivers, Finding, Instance, Loss, NO_EVIDENCE, Node,
+    NodeConfig, STEP_KILLED, State, WorkerFacts,
 };
 use crate::duration::shown;
 use crate::plan::instances::{Spread, least_loaded, random, sticky};
@@ -350,18 +351,47 @@ impl Daemon {
             how: lost.word().to_owned(),
             exit_status,
             stderr_tail,
-            request: DialRequest {
-                sink: Sink::discard(),
-                deadline: Some(Instant::now() + DIAGNOSIS_LIMIT),
-                cancel: Cancel::new(),
-                purpose: "diagnose",
-            },
+            request: diagnosis(DIAGNOSIS_LIMIT),
         };
-        let limit = DIAGNOSIS_LIMIT + DIAGNOSIS_GRACE;
-        let finding = tokio::time::timeout(limit, self.node.diagnose(loss)).await;
+        self.finding(loss, DIAGNOSIS_LIMIT).await
+    }
+
+    /// Asks the driver why a step was killed; `None` without evidence, and where it is not to be asked. `ran` is when the
+    /// step ran, as far as that is known.
+    pub async fn diagnose_step(&self, exit_code: i32, ran: Option<Ran>) -> Option<Finding> {
+        if !self.node.info().explains_steps() {
+            return None;
+        }
+        let loss = Loss {
+            instance: self.instance.clone(),
+            opened: ran.map_or(self.opened, |ran| ran.began),
+            lost: ran.map_or_else(SystemTime::now, |ran| ran.ended),
+            how: STEP_KILLED.to_owned(),
+            exit_status: Some(exit_code),
+            stderr_tail: String::new(),
+            request: diagnosis(STEP_LIMIT),
+        };
+        let finding = self.finding(loss, STEP_LIMIT).await;
+        finding.filter(|finding| finding.word != NO_EVIDENCE)
+    }
+
+    async fn finding(&self, loss: Loss, limit: Duration) -> Option<Finding> {
+        let finding = tokio::time::timeout(limit + DIAGNOSIS_GRACE, self.node.diagnose(loss)).await;
         finding.ok().and_then(Result::ok).flatten()
     }
 }
+
+fn diagnosis(limit: Duration) -> DialRequest {
+    DialRequest {
+        sink: Sink::discard(),
+        deadline: Some(Instant::now() + limit),
+        cancel: Cancel::new(),
+        purpose: "diagnose",
+    }
+}
+
+/// The failure is known already; its reason is worth no long wait.
+const STEP_LIMIT: Duration = Duration::from_secs(2);
 
 /// A diagnosis must not delay the end of a build that is already known to be lost.
 const DIAGNOSIS_LIMIT: Duration = Duration::from_secs(3);

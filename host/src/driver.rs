@@ -6,6 +6,7 @@ pub(crate) mod engine;
 pub mod environment;
 pub(crate) mod grants;
 pub(crate) mod imports;
+pub mod job_facts;
 pub(crate) mod limits;
 pub(crate) mod linker;
 pub mod load;

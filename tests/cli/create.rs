@@ -204,6 +204,19 @@ fn a_node_that_fails_takes_the_change_back() {
     );
 }
 
+/// As a published port does whose daemon is about to start.
+#[test]
+fn a_node_that_is_not_ready_is_kept_with_a_warning() {
+    let (sealed, drivers) = (Sealed::new(), Scripted::default());
+    let made = sealed.run(&drivers, "create --name ci tcp://a:1/closing");
+    assert_eq!(
+        made.err,
+        "WARNING: Failed to get status for ci (ci0): The daemon closed the connection\n"
+    );
+    made.ok();
+    assert!(sealed.store().join("instances/ci").exists());
+}
+
 #[test]
 fn a_silent_node_is_kept_with_a_warning() {
     let (sealed, drivers) = (Sealed::new(), Scripted::default());

@@ -190,6 +190,7 @@ fn drivers_are_listed_and_explained() {
     Endpoint: required
     Schemes:  tcp, unix
     Variable: BUILDKIT_HOST
+    Imports:  connections
 
     Options:
     OPTION         KIND      DEFAULT   HELP

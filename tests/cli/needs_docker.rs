@@ -58,7 +58,14 @@ fn docker_lists_it_and_runs_it() {
         let version = docker.docker(release, ["builder", "version"]).run().succeeds();
         version.prints("github.com/bkhost/bkhost v0.37.1+bkhost.");
         let build = docker.docker(release, ["build", "."]).run().fails(1);
-        build.says("failed to read dockerfile");
+        // The words are buildx's, too; the hint is not.
+        build
+            .says("failed to connect to the docker API")
+            .says("hint: Start the engine");
+        let build = docker
+            .docker(release, ["build", "."])
+            .env("BUILDX_BUILDER", "local");
+        build.run().fails(1).says("failed to read dockerfile");
     }
 }
 

@@ -1,5 +1,5 @@
-//! Drivers that do what their endpoint says: `…/down` is inactive, `…/broken` fails, `…/silent` never answers, and a
-//! socket that exists is a running daemon.
+//! Drivers that do what their endpoint says: `…/down` is inactive, `…/broken` fails, `…/closing` is not ready, `…/silent`
+//! never answers, and a socket that exists is a running daemon.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 #![allow(dead_code, reason = "two test programs use this file, neither all of it")]
@@ -132,7 +132,10 @@ impl Drivers for Scripted {
     }
 
     async fn imports(&self, _driver: &str) -> DriverResult<BTreeMap<String, Vec<String>>> {
-        Ok(BTreeMap::new())
+        Ok(BTreeMap::from([
+            ("bkhost:host/connections@0.1.0".into(), vec!["open-unix".into()]),
+            ("bkhost:host/types@0.1.0".into(), vec![]),
+        ]))
     }
 
     async fn open(&self, driver: &str, config: NodeConfig) -> DriverResult<Box<dyn Node>> {
@@ -204,6 +207,10 @@ impl Node for ScriptedNode {
                 &self.info.name,
                 "The daemon is broken",
             ));
+        }
+        if self.address().ends_with("/closing") {
+            let words = "The daemon closed the connection";
+            return Err(error(DriverErrorKind::Unavailable, &self.info.name, words));
         }
         if self.address().ends_with("/silent") {
             std::future::pending::<()>().await;

@@ -60,6 +60,7 @@ fn use_store(sealed: &Sealed) {
         "create --name ci --leave --node ci0",
         "create --name gone --driver process",
         "rm gone",
+        "install",
     ] {
         let _ = sealed.run(&drivers, line).ok();
     }

@@ -52,7 +52,7 @@ fn an_unknown_driver_names_the_nearest() {
         .fails(1);
     failed
         .says("ERROR: failed to find driver \"remot\"\n")
-        .says("hint: Did you mean `remote`? Drivers that are there: `process`, `remote`\n");
+        .says("hint: Did you mean `remote`? Drivers that are there: `docker`, `docker-container`, `process`, `remote`\n");
 }
 
 #[test]

@@ -112,10 +112,15 @@ fn builders_of_all_drivers_of_buildx_are_listed_used_and_forgotten() {
     }
     context.bkhost(["use", "cloud"]).run().succeeds();
     buildx(&context, ["ls"]).run().succeeds().prints("cloud*");
+    let inspected = context.bkhost(["inspect", "cloud"]).run().succeeds();
+    inspected
+        .prints("Driver:        kubernetes")
+        .prints("failed to find driver");
     let inspected = context.bkhost(["inspect", "container"]).run().succeeds();
     inspected
         .prints("Driver:        docker-container")
-        .prints("failed to find driver");
+        .prints("image=\"moby/buildkit:v0.33.0\"")
+        .prints("Status:        inactive");
     let forget = ["rm", "--keep-daemon", "container", "cloud", "far"];
     context.bkhost(forget).run().succeeds();
     let theirs = names(buildx(&context, format));

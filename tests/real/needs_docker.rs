@@ -1,18 +1,27 @@
 //! Real Docker Engines, a current one and an old one.
 
 mod altered;
-mod drift;
 mod choice;
+mod container;
+mod crowd;
+mod drift;
 mod engine;
+mod gate;
+mod inner;
 mod load;
 mod load_faults;
+mod lost;
+mod memory;
 mod needs_buildx;
 mod needs_buildx_contexts;
 mod needs_registry;
 mod nerdctl;
-mod reach;
-mod walk_through;
+mod options;
+mod own;
 mod plugin;
+mod reach;
+mod unreachable;
+mod walk_through;
 
 use std::path::PathBuf;
 

@@ -16,10 +16,7 @@ fn image() -> String {
 fn a_container_is_reached_by_the_podman_command() {
     let podman = Podman::start();
     let mut context = context();
-    let mut path = podman.programs().into_os_string();
-    path.push(":");
-    path.push(server::path());
-    context.set("PATH", path);
+    context.set("PATH", server::path_from(podman.programs()));
     let run = ["run", "--detach", "--privileged", "--network=host", "--name=bk"];
     podman.run(&[&run[..], &[&image()]].concat());
     let endpoint = "podman-container://bk";
@@ -77,4 +74,34 @@ fn a_container_is_reached_by_the_podman_command() {
     without
         .says(&format!("`{endpoint}` cannot be reached"))
         .says("hint: Use an image that has `buildctl`");
+}
+
+/// Podman's service speaks the Docker Engine API and has no BuildKit: its docker context gets one in a container.
+#[test]
+fn podmans_service_is_an_engine_without_buildkit() {
+    let podman = Podman::start();
+    let (_service, socket) = podman.serve();
+    let mut context = context();
+    context.set("DOCKER_HOST", format!("unix://{}", socket.display()));
+    let format = ["ls", "--format", "{{.Name}} {{.DriverEndpoint}} {{.Status}}"];
+    let listed = context.bkhost(format).run().succeeds();
+    listed
+        .prints("default docker-container \n")
+        .prints("default default inactive\n");
+    // A machine for tests has no network for Podman's containers, so none is started.
+    assert_eq!(
+        context
+            .bkhost(["create", "--name", "p"])
+            .run()
+            .succeeds()
+            .stdout(),
+        "p\n"
+    );
+    let inspected = context.bkhost(["inspect", "p"]).run().succeeds();
+    inspected
+        .prints("docker-container\n")
+        .prints("Status:                inactive\n");
+    let refused = context.bkhost(["rm", "default"]).run().fails(1);
+    refused.says("context builder cannot be removed");
+    context.bkhost(["rm", "p"]).run().succeeds();
 }

@@ -136,12 +136,9 @@ pub fn inspect(container: &str, timeout: Duration) -> Result<Option<Container>> 
     }
 }
 
-/// Makes a container; without a name the engine invents one.
-pub fn create(name: Option<&str>, body: &Value, timeout: Duration) -> Result<Creation> {
-    let path = match name {
-        Some(name) => format!("/containers/create?name={name}"),
-        None => "/containers/create".to_owned(),
-    };
+/// Makes a container.
+pub fn create(name: &str, body: &Value, timeout: Duration) -> Result<Creation> {
+    let path = format!("/containers/create?name={name}");
     let answer = Request::new("POST", path)
         .with_json(body.to_string())
         .send(timeout)?;

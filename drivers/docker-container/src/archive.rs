@@ -51,14 +51,17 @@ pub fn check(names: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// A value that changes with what the files say. Facts of one job are none of the builder's configuration.
-pub fn fingerprint(files: &[File]) -> String {
+/// A value that changes with what the files say; absent when there are none. Facts of one job are none of the builder's
+/// configuration.
+pub fn fingerprint(files: &[File]) -> Option<String> {
     let mut hash = Fingerprint::default();
+    let mut any = false;
     for (name, content) in files.iter().filter(|(name, _)| name != GITHUB_FACTS) {
         hash.add(name.as_bytes());
         hash.add(content);
+        any = true;
     }
-    hash.text()
+    any.then(|| hash.text())
 }
 
 /// FNV-1a with lengths, 64 bits: tells whether something changed, and nothing else.

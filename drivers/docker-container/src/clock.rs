@@ -52,11 +52,12 @@ pub struct Skew {
 }
 
 impl Skew {
-    /// From the same moment on both clocks.
-    pub fn between(engine: Duration, ours: Duration) -> Self {
+    /// From what the engine said when it was asked for its time, and when we asked and had the answer. Whatever the
+    /// question's own time may account for is no difference: nearly always both are one clock.
+    pub fn between(engine: Duration, asked: Duration, answered: Duration) -> Self {
         Self {
-            ahead: engine.saturating_sub(ours),
-            behind: ours.saturating_sub(engine),
+            ahead: engine.saturating_sub(answered),
+            behind: asked.saturating_sub(engine),
         }
     }
 
@@ -96,12 +97,16 @@ mod tests {
     fn a_clock_that_is_off_is_allowed_for() {
         let seconds = Duration::from_secs;
         assert_eq!(
-            Skew::between(seconds(50), seconds(20)).on_engine(seconds(30)),
+            Skew::between(seconds(50), seconds(19), seconds(20)).on_engine(seconds(30)),
             seconds(60)
         );
         assert_eq!(
-            Skew::between(seconds(20), seconds(50)).on_engine(seconds(40)),
+            Skew::between(seconds(20), seconds(50), seconds(51)).on_engine(seconds(40)),
             seconds(10)
+        );
+        assert_eq!(
+            Skew::between(seconds(20), seconds(19), seconds(21)).on_engine(seconds(40)),
+            seconds(40)
         );
         assert_eq!(query(Duration::new(7, 5)), "7.000000005");
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bkhost_driver::{Config, engine};
+use bkhost_driver::{Config, engine, timer, wait_any};
 use serde_json::{Map, Value, json};
 
 use crate::api::{self, Creation, EngineInfo};
@@ -17,6 +17,9 @@ const STATE_FOLDER: &str = "/var/lib/buildkit";
 const WSL_FOLDER: &str = "/usr/lib/wsl";
 /// Parent of the cgroup where the engine makes cgroups by itself.
 const CGROUP_PARENT: &str = "/docker/buildx";
+/// How often another client may be in the way of a look for GPUs, and the pause after each time.
+const PROBES: u32 = 20;
+const PROBE_PAUSE: Duration = Duration::from_millis(50);
 
 /// Everything that a container is made from.
 #[derive(Debug)]
@@ -154,7 +157,7 @@ impl Plan<'_> {
             env.add(value.as_bytes());
         }
         let env = (!settings.env.is_empty()).then(|| env.text());
-        let files = (!self.files.is_empty()).then(|| crate::archive::fingerprint(self.files));
+        let files = crate::archive::fingerprint(self.files);
         let parts = [
             ("image", Some(settings.image.clone())),
             ("network", settings.network.clone()),
@@ -191,21 +194,33 @@ pub fn is_in_wsl(config: &Config) -> bool {
 }
 
 /// Tries whether the engine starts a container with all GPUs. It is thrown away, and nothing that fails matters.
-pub fn has_gpu(image: &str, timeout: Duration) -> bool {
+///
+/// It has a name, which all clients share: what a killed client has left is used up by the next one.
+pub fn has_gpu(name: &str, image: &str, timeout: Duration) -> bool {
     let body = json!({
         "Image": image,
         "Entrypoint": ["/bin/true"],
         "HostConfig": { "NetworkMode": "none", "AutoRemove": true, "DeviceRequests": all_gpus() },
     });
-    let Ok(Creation::Made(id)) = api::create(None, &body, timeout) else {
-        return false;
-    };
-    let started = api::start(&id, timeout).unwrap_or(false);
-    if !started {
-        // Engines of some versions keep what they could not start.
-        let _ = api::delete(&format!("/containers/{id}?force=1"), timeout);
+    for _ in 0..PROBES {
+        match api::create(name, &body, timeout) {
+            Ok(Creation::Made(_) | Creation::NameTaken) => {}
+            _ => return false,
+        }
+        match api::start(name, timeout) {
+            Ok(true) => return true,
+            // It was another client's, and is gone.
+            Ok(false) => {
+                wait_any(&[&timer(PROBE_PAUSE)]);
+            }
+            Err(_) => {
+                // Engines of some versions keep what they could not start.
+                let _ = api::delete(&format!("/containers/{name}?force=1"), timeout);
+                return false;
+            }
+        }
     }
-    started
+    false
 }
 
 fn all_gpus() -> Value {

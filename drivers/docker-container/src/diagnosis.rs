@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use bkhost_driver::{Deadline, Error, Finding, Instant, Loss, Result, timer, wait_any, wall_clock};
+use bkhost_driver::{
+    Deadline, Error, Finding, Instant, Loss, Result, STEP_KILLED, timer, wait_any, wall_clock,
+};
 use serde_json::Value;
 
 use crate::api::{self, Container};
@@ -14,6 +16,8 @@ use crate::{ANSWER, DockerContainer};
 
 /// A connection ends before its container does: how long that may take.
 const AFTERMATH: Duration = Duration::from_secs(3);
+/// The engine tells of a process that the kernel killed about when the step's end is told.
+const TELLING: Duration = Duration::from_secs(1);
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_millis(200);
 /// By how much the engine's clock may be taken wrong.
@@ -22,6 +26,11 @@ const SLACK: Duration = Duration::from_secs(1);
 const TERMINATION: i64 = 15;
 /// Exit code of what the kernel kills for want of memory.
 const OUT_OF_MEMORY: i64 = 137;
+/// Word of what the kernel killed for want of memory.
+const OOM_KILLED: &str = "oom-killed";
+const RAISE: &str = "Raise the driver option `memory`, or let fewer steps run at once (`max-parallelism` in `buildkitd.toml`)";
+const MORE_ON_THE_MACHINE: &str =
+    "Let fewer steps run at once (`max-parallelism` in `buildkitd.toml`), or give the machine more memory";
 /// Signals that end containers in practice.
 const SIGNALS: [(i64, &str); 8] = [
     (2, "SIGINT"),
@@ -56,6 +65,9 @@ struct Course {
 impl DockerContainer {
     /// Finds the reason for a loss. The engine may learn of an end a moment later than we do, so it is asked for a while.
     pub fn find_reason(&self, loss: &Loss) -> Result<Finding> {
+        if loss.how == STEP_KILLED {
+            return Ok(self.find_reason_of_step(loss));
+        }
         let deadline = Deadline::of(&loss.step).or_earlier(Deadline::within(ANSWER));
         let begun = Instant::now();
         loop {
@@ -80,10 +92,49 @@ impl DockerContainer {
         }
     }
 
+    /// Looks for evidence that a step of a daemon that lives was killed for want of memory. Only an event of the engine in
+    /// the step's time is any: `OOMKilled` stays set from an earlier time, and a container reaches its limit by its file
+    /// cache alone.
+    fn find_reason_of_step(&self, loss: &Loss) -> Finding {
+        let deadline = Deadline::of(&loss.step).or_earlier(Deadline::within(TELLING));
+        loop {
+            match self.observe(loss, deadline) {
+                Ok((container, course)) if course.out_of_memory => {
+                    return self.step_out_of_memory(container.as_ref());
+                }
+                Ok(_) if !deadline.is_over() && !loss.step.is_cancelled() => {}
+                _ => return Finding::new("unknown", "Nothing is known of why the step was killed"),
+            }
+            let pause = timer(deadline.timeout(PAUSE));
+            wait_any(&[&pause, &loss.step.cancellation()]);
+        }
+    }
+
+    fn step_out_of_memory(&self, container: Option<&Container>) -> Finding {
+        let name = &self.name;
+        let limit = container.map_or(0, |container| container.number("/HostConfig/Memory"));
+        let begin =
+            "Probably out of memory: while the step ran, the kernel killed a process in the container";
+        match limit {
+            0 => Finding::new(
+                OOM_KILLED,
+                format!("{begin} `{name}`, which has no limit of its own"),
+            )
+            .with_hint(MORE_ON_THE_MACHINE),
+            limit => Finding::new(
+                OOM_KILLED,
+                format!("{begin} `{name}`, whose limit is {}", size(limit)),
+            )
+            .with_hint(RAISE)
+            .with_detail("limit", limit.to_string()),
+        }
+    }
+
     fn observe(&self, loss: &Loss, deadline: Deadline) -> Result<(Option<Container>, Course)> {
+        let asked = wall_clock();
         let info = api::info(deadline.timeout(ANSWER))?;
         let now = wall_clock();
-        let skew = Skew::between(info.time().unwrap_or(now), now);
+        let skew = Skew::between(info.time().unwrap_or(now), asked, now);
         let since = skew.on_engine(loss.opened_at);
         let container = api::inspect(&self.name, deadline.timeout(ANSWER))?;
         let until = skew.on_engine(now);
@@ -154,15 +205,20 @@ impl DockerContainer {
     fn out_of_memory(&self, container: Option<&Container>, what: &str) -> Finding {
         let name = &self.name;
         let limit = container.map_or(0, |container| container.number("/HostConfig/Memory"));
-        let word = "oom-killed";
         match limit {
-            0 => Finding::new(word, format!("{what} `{name}` was killed: its machine ran out of memory"))
-                .with_hint("Let fewer steps run at once (`max-parallelism` in `buildkitd.toml`), or give the machine more memory"),
-            limit => Finding::new(
-                word,
-                format!("{what} `{name}` was killed: it ran out of memory, its limit is {}", size(limit)),
+            0 => Finding::new(
+                OOM_KILLED,
+                format!("{what} `{name}` was killed: its machine ran out of memory"),
             )
-            .with_hint("Raise the driver option `memory`, or let fewer steps run at once (`max-parallelism` in `buildkitd.toml`)")
+            .with_hint(MORE_ON_THE_MACHINE),
+            limit => Finding::new(
+                OOM_KILLED,
+                format!(
+                    "{what} `{name}` was killed: it ran out of memory, its limit is {}",
+                    size(limit)
+                ),
+            )
+            .with_hint(RAISE)
             .with_detail("limit", limit.to_string()),
         }
     }

@@ -20,6 +20,29 @@ pub struct Image {
     pub pull_error: Option<Error>,
 }
 
+impl Image {
+    /// Why there is no image to make a container from; `refusal` is what the engine says of it.
+    pub fn missing(&self, refusal: Error) -> Error {
+        let Some(pull) = &self.pull_error else {
+            return refusal;
+        };
+        let name = &self.reference;
+        let words = format!(
+            "The image `{name}` cannot be pulled, and the engine has none of its own: {}",
+            pull.message()
+        );
+        let missing = Error::new(pull.kind(), words);
+        let missing = match pull.hint() {
+            Some(hint) => missing.with_hint(hint),
+            None => missing.with_hint(format!(
+                "Name another image with the driver option `image`, or bring this one into the engine (`docker pull {name}`, `docker load`)"
+            )),
+        };
+        let details = pull.details().iter();
+        details.fold(missing, |missing, (key, value)| missing.with_detail(key, value))
+    }
+}
+
 /// Pulls the image. A failure is told later, if the engine does not have the image either.
 pub fn pull(settings: &Settings, step: &Step<'_>) -> Result<Image> {
     let wanted = &settings.image;

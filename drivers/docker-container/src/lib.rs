@@ -60,7 +60,9 @@ impl Driver for DockerContainer {
             Endpoint::engine(),
         );
         let info = options::all().into_iter().fold(info, DriverInfo::with_option);
-        info.with_optional("diagnose").with_optional("logs")
+        info.with_optional("diagnose")
+            .with_optional("logs")
+            .with_extra("step-ends", "true")
     }
 
     fn open(config: Config) -> Result<Self> {

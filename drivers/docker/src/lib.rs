@@ -111,9 +111,8 @@ impl Driver for Docker {
             .collect();
         abilities.push(ability("default-load", "true"));
         abilities.push(ability("exporter", "moby"));
-        if let Some(address) = host_gateway(workers) {
-            abilities.push(ability("host-gateway", &address));
-        }
+        let address = host_gateway(workers).unwrap_or_default();
+        abilities.push(ability("host-gateway", &address));
         abilities
     }
 

@@ -2,11 +2,15 @@
 
 use bkhost_driver::Config;
 
+use crate::launch::PROVENANCE_FOLDER;
 use crate::options::Settings;
 
-/// `part=digest,…`: what the daemon is started with. Digests, because variables may hold secrets.
+/// `part=digest,…`: what the daemon is started with. Digests, because variables may hold secrets. Facts of the job that a
+/// command runs in are none of the builder's configuration.
 pub fn of(settings: &Settings, config: &Config) -> String {
-    let files = config.file_names().into_iter().flat_map(|name| {
+    let mut names = config.file_names();
+    names.retain(|name| !name.starts_with(PROVENANCE_FOLDER));
+    let files = names.into_iter().flat_map(|name| {
         let content = config.file(&name).unwrap_or_default();
         [name.into_bytes(), content]
     });

@@ -13,7 +13,7 @@ const CONFIG_NAME: &str = "buildkitd.toml";
 /// Where the configuration believes the other files to be.
 const CONFIG_FOLDER: &str = "/etc/buildkit/";
 /// Folder of what is added to the provenance of builds, and the key of the configuration that names it.
-const PROVENANCE_FOLDER: &str = "provenance.d/";
+pub const PROVENANCE_FOLDER: &str = "provenance.d/";
 const PROVENANCE_KEY: &str = "provenanceEnvDir";
 
 /// The daemon's socket.

@@ -275,3 +275,41 @@ async fn a_driver_is_told_the_last_words_of_a_helper_program() {
         .collect();
     assert_eq!(told, [("eof", Some(255), "cut off\n")]);
 }
+
+#[tokio::test]
+async fn only_a_driver_that_offers_it_is_asked_about_steps() {
+    let ended = SystemTime::now();
+    let ran = Ran {
+        began: ended - Duration::from_secs(7),
+        ended,
+    };
+    for (extra, asked) in [(None, false), (Some("false"), false), (Some("true"), true)] {
+        let (pipe, _server) = crate::connect::fake::serve(crate::buildkit::fake::Daemon::default().routes());
+        let (mut node, calls) = failing(DriverErrorKind::Other);
+        node.info.optional.push("diagnose".into());
+        let extra = extra.map(|value| ("step-ends".to_owned(), value.to_owned()));
+        node.info.extra.extend(extra);
+        let daemon = Daemon {
+            node: Box::new(node),
+            name: "n".into(),
+            instance: "one".into(),
+            client: Client::connect(pipe, None).await.unwrap(),
+            opened: SystemTime::UNIX_EPOCH,
+        };
+        assert_eq!(daemon.diagnose_step(137, Some(ran)).await, None);
+        assert_eq!(daemon.diagnose_step(137, None).await, None);
+        let losses = calls.losses.lock().unwrap();
+        let told: Vec<_> = losses
+            .iter()
+            .map(|loss| (loss.how.as_str(), loss.exit_status, loss.opened))
+            .collect();
+        let both = [
+            ("step-killed", Some(137), ran.began),
+            ("step-killed", Some(137), SystemTime::UNIX_EPOCH),
+        ];
+        assert_eq!(told, if asked { &both[..] } else { &[] });
+        if let Some(loss) = losses.first() {
+            assert_eq!(loss.lost, ended);
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! What a daemon's failures become: code, message, and the typed details that travel with them.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bkhost_proto::rpc;
 use bytes::Bytes;
@@ -96,6 +96,17 @@ pub struct DaemonError {
     pub message: String,
     /// Typed details in the order of the wire.
     pub details: Vec<Detail>,
+    /// When the step ran that failed, as far as the build's progress has told.
+    pub ran: Option<Ran>,
+}
+
+/// The time of a step, by this machine's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ran {
+    /// Its begin.
+    pub began: SystemTime,
+    /// Its end.
+    pub ended: SystemTime,
 }
 
 impl DaemonError {
@@ -118,6 +129,7 @@ impl DaemonError {
             code,
             message,
             details: details.into_iter().map(Detail::decode).collect(),
+            ran: None,
         }
     }
 
@@ -125,6 +137,14 @@ impl DaemonError {
     pub fn process_exit_code(&self) -> Option<u32> {
         self.details.iter().find_map(|detail| match detail {
             Detail::Exit { code } => Some(*code),
+            _ => None,
+        })
+    }
+
+    /// Digest of the vertex that failed.
+    pub fn vertex(&self) -> Option<&str> {
+        self.details.iter().find_map(|detail| match detail {
+            Detail::Vertex { digest } => Some(digest.as_str()),
             _ => None,
         })
     }

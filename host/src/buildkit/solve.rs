@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Code, Status, Streaming};
 
+use self::failed_steps::FailedSteps;
 use super::convert;
 use super::error::{DaemonError, SolveError};
 use super::gateway::{Gateway, frontend_attributes};
@@ -25,6 +26,8 @@ use super::spec::{CacheEntry, SolveSpec, Solved};
 use crate::connect::channel::Channel;
 use crate::connect::liveness::Lost;
 use crate::progress::event::Sink;
+
+mod failed_steps;
 
 /// A cancellation that can be waited for; clones share it.
 pub type Cancel = CancellationToken;
@@ -106,9 +109,11 @@ async fn finish(
             close(session, progress, cancel).await;
             Ok(solved)
         }
-        Ending::Failed(error) => {
+        Ending::Failed(mut error) => {
             let failure = session.failure_behind(&error.message);
+            let steps = progress.failed.clone();
             close(session, progress, cancel).await;
+            error.ran = error.vertex().and_then(|digest| steps.ran(digest));
             Err(match failure {
                 Some(failure) => SolveError::Session { failure, error },
                 None => SolveError::Failed(error),
@@ -204,6 +209,7 @@ fn cache_entries(entries: &[CacheEntry]) -> Vec<CacheOptionsEntry> {
 struct Progress {
     /// Set when the build is over: from then on silence is the end.
     over: CancellationToken,
+    failed: FailedSteps,
     task: AbortOnDropHandle<()>,
 }
 
@@ -213,9 +219,11 @@ impl Progress {
         let request = StatusRequest {
             r#ref: reference.to_owned(),
         };
-        let task = follow(channel.control(), request, sink, over.clone());
+        let failed = FailedSteps::default();
+        let task = follow(channel.control(), request, sink, over.clone(), failed.clone());
         Self {
             over,
+            failed,
             task: AbortOnDropHandle::new(tokio::spawn(task)),
         }
     }
@@ -233,6 +241,7 @@ async fn follow(
     request: StatusRequest,
     sink: Sink,
     over: CancellationToken,
+    failed: FailedSteps,
 ) {
     let updates = tokio::select! {
         updates = updates_of(&mut control, &request) => updates,
@@ -243,7 +252,9 @@ async fn follow(
         Err(status) => return tracing::debug!(%status, "no progress"),
     };
     while let Some(update) = next(&mut updates, &over).await {
-        sink.send(convert::update(update)).await;
+        let update = convert::update(update);
+        failed.note(&update);
+        sink.send(update).await;
     }
 }
 

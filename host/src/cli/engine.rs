@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::builders::{self, Builder, Origin};
 use super::settings::{self, Context};
 use super::status::{self, Trouble};
-use super::values;
+use super::{signals, values};
 use crate::docker::error::EngineError;
 use crate::docker::sockets;
 use crate::error::Result;
@@ -84,6 +84,15 @@ pub async fn local_note(context: &Context<'_>) -> String {
         told => format!(". {told}"),
     };
     format!("{LOCAL_NOTE}: there is no Docker Engine at `{path}`{others}")
+}
+
+/// Makes sure that the builder of a command can be used.
+pub async fn ready(context: &Context<'_>, builder: &mut Builder) -> Result<()> {
+    let prepared = prepare(context, builder, None).await;
+    if context.cancel.is_cancelled() {
+        return Err(signals::cancelled());
+    }
+    Ok(prepared?)
 }
 
 /// Makes sure that a builder can be used; of a docker context it finds out what builds in its engine.

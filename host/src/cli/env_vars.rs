@@ -86,6 +86,13 @@ variables! {
     DOCKER_TLS,
     /// Turns TLS with verification on for the context `default`, whatever the value.
     DOCKER_TLS_VERIFY,
+    /// A boolean: this is a GitHub Actions job, whose facts daemons add to the provenance of builds, if its event is known
+    /// as well. They are those of `GITHUB_*` and `RUNNER_*`, `ImageOS` and `ImageVersion`.
+    GITHUB_ACTIONS,
+    /// Name of the event that the job is for.
+    GITHUB_EVENT_NAME,
+    /// File with the payload of that event.
+    GITHUB_EVENT_PATH,
     /// The user's home folder.
     HOME,
     /// Proxy on the way to a Docker Engine at `tcp://…` without TLS; also written in lower case.

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use tokio::net::UnixStream;
 
 use super::env_vars::{self, Environment};
-use super::settings;
+use super::{settings, values};
 use crate::buildkit::client::Client;
 use crate::connect::pipe::Pipe;
 use crate::docker::Engines;
 use crate::driver::environment::HostEnvironment;
+use crate::driver::job_facts::JobFacts;
 use crate::keeper::ActiveBuilds;
 use crate::keeper::paths::Variables;
 
@@ -43,10 +44,23 @@ pub fn of(environment: &Environment) -> HostEnvironment {
         user_id,
         kubeconfig: environment.get(env_vars::KUBECONFIG).map(str::to_owned),
         engines: Arc::new(Engines::new(settings::engines(environment))),
+        job: job(environment).map(Arc::new),
         wsl: environment.get(env_vars::WSL_DISTRO_NAME).map(str::to_owned),
         wsl_lib: std::path::Path::new("/usr/lib/wsl").is_dir(),
         home: variables.home,
     }
+}
+
+/// The GitHub Actions job that this runs in.
+fn job(environment: &Environment) -> Option<JobFacts> {
+    let said = environment.get(env_vars::GITHUB_ACTIONS)?;
+    if !values::boolean(said).unwrap_or(false) {
+        return None;
+    }
+    let event = environment.get(env_vars::GITHUB_EVENT_NAME)?;
+    let payload = environment.get(env_vars::GITHUB_EVENT_PATH)?;
+    let payload = environment.folder.join(payload);
+    Some(JobFacts::new(event, &payload, |name| environment.get(name)))
 }
 
 /// How the keeper learns whether builds run: it asks the daemon for its active ones.

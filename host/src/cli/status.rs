@@ -63,7 +63,7 @@ pub struct Trouble {
     pub message: String,
     /// The way out.
     pub hint: Option<String>,
-    /// There was no answer in time.
+    /// There was no answer in time, or none for now: a port may be there before its daemon.
     pub silent: bool,
 }
 
@@ -80,7 +80,10 @@ impl Trouble {
 impl From<DriverError> for Trouble {
     fn from(error: DriverError) -> Self {
         Self {
-            silent: error.kind == DriverErrorKind::TimedOut,
+            silent: matches!(
+                error.kind,
+                DriverErrorKind::TimedOut | DriverErrorKind::Unavailable
+            ),
             hint: error.hint,
             ..Self::new(error.message)
         }

@@ -104,7 +104,7 @@ pub enum EngineError {
         others: Vec<Found>,
     },
     /// The engine takes connections and says nothing.
-    #[error("The Docker Engine at {url} did not answer within {} s", limit.as_secs())]
+    #[error("The Docker Engine at {url} did not answer within {limit:.0?}")]
     Silent {
         /// The address.
         url: String,
@@ -125,7 +125,7 @@ pub enum EngineError {
         /// The address.
         url: String,
         /// Why not.
-        source: ProxyError,
+        source: Box<ProxyError>,
     },
     /// TLS failed.
     #[error(transparent)]

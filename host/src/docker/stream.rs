@@ -82,7 +82,7 @@ impl Opener {
     async fn tcp(&self, host: &str, port: u16, tls: bool, url: &str) -> Result<Pipe, EngineError> {
         let through = |source| EngineError::Proxy {
             url: url.to_owned(),
-            source,
+            source: Box::new(source),
         };
         match self.proxies.to(host, port, tls).map_err(through)? {
             Some(proxy) => proxy.connect(host, port).await.map_err(through),

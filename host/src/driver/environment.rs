@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::job_facts::JobFacts;
 use crate::docker::Engines;
 
 /// Facts and places of the host. Nothing in it is looked up again: a driver's answer depends on nothing else.
@@ -30,6 +31,8 @@ pub struct HostEnvironment {
     pub kubeconfig: Option<String>,
     /// The Docker Engines that the docker client knows.
     pub engines: Arc<Engines>,
+    /// The GitHub Actions job that this runs in.
+    pub job: Option<Arc<JobFacts>>,
     /// Name of the WSL distribution this runs in.
     pub wsl: Option<String>,
     /// Whether `/usr/lib/wsl` is a folder.

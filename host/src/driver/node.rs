@@ -54,6 +54,11 @@ impl DriverInfo {
         self.extra.get(key).is_none_or(|value| value != "false")
     }
 
+    /// Whether it may be asked why a step was killed whose daemon lives.
+    pub fn explains_steps(&self) -> bool {
+        self.counts("diagnose") && self.extra.get("step-ends").is_some_and(|value| value == "true")
+    }
+
     /// Whether the optional interface of that name counts.
     pub fn counts(&self, interface: &str) -> bool {
         self.optional.iter().any(|name| name == interface)
@@ -195,7 +200,13 @@ pub struct Removal {
     pub keep_daemon: bool,
 }
 
-/// How a connection that was in use came to its end, for [`Node::diagnose`].
+/// [`Loss::how`] of a step of a build that was killed while its daemon lives.
+pub const STEP_KILLED: &str = "step-killed";
+/// The word of a [`Finding`] without evidence.
+pub const NO_EVIDENCE: &str = "unknown";
+
+/// How a connection that was in use came to its end, for [`Node::diagnose`]; or a step, whose times are the times then, and
+/// whose exit code is the status.
 #[derive(Clone, Debug)]
 pub struct Loss {
     /// Instance it went to.

@@ -107,6 +107,28 @@ fn a_machine_without_an_engine_says_what_listens_elsewhere() {
 }
 
 #[test]
+fn an_engine_that_hangs_is_left_at_once_when_the_user_wants_it() {
+    let mut context = context();
+    let socket = context.path().join("d.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    context.set("DOCKER_HOST", format!("unix://{}", socket.display()));
+    let folder = bare(&context, "source", "FROM scratch\n");
+    let running = build(&context, &folder).start();
+    let (_stream, _) = listener.accept().unwrap();
+    running.signal(rustix::process::Signal::INT);
+    let ended = running.wait().fails(130);
+    assert!(
+        ended.took() < std::time::Duration::from_secs(10),
+        "{:?}",
+        ended.took()
+    );
+    let listed = context.bkhost(["ls", "--timeout", "300ms"]).run().succeeds();
+    listed
+        .says("Cannot load builder default: The Docker Engine at unix://")
+        .says("did not answer");
+}
+
+#[test]
 fn a_user_who_may_not_use_the_engine_is_told_what_to_do() {
     let engine = DockerEngine::shared(Release::Current);
     let user = OrdinaryUser::new();

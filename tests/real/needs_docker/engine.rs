@@ -172,7 +172,7 @@ fn a_socket_that_a_user_may_not_use_says_what_to_do() {
 }
 
 /// An address at which TLS is spoken before the engine's socket, with clients of that authority.
-async fn tls_before(engine: &DockerEngine, certificates: &Certificates) -> String {
+pub async fn tls_before(engine: &DockerEngine, certificates: &Certificates) -> String {
     let certificate = CertificateDer::from_pem_file(certificates.file("server.pem")).unwrap();
     let key = PrivateKeyDer::from_pem_file(certificates.file("server-key.pem")).unwrap();
     let mut roots = RootCertStore::empty();
@@ -204,7 +204,7 @@ async fn tls_before(engine: &DockerEngine, certificates: &Certificates) -> Strin
 }
 
 /// A folder as `DOCKER_CERT_PATH` names it, with these files of a test's certificates.
-fn certificates_folder(
+pub fn certificates_folder(
     certificates: &Certificates,
     authority: &Certificates,
     client: bool,

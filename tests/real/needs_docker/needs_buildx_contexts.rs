@@ -46,6 +46,21 @@ fn contexts_are_shown_alike() {
         for name in ["default", "zeta", "dead", "refused"] {
             both(&context, &["inspect", name]);
         }
+        // What a driver can do more than buildx knows has a name of ours, without capitals.
+        let features = |call: Call| -> Vec<String> {
+            let told = call.run().succeeds().stdout();
+            let lines = told.lines().skip_while(|line| *line != "Features:").skip(1);
+            let features = lines
+                .take_while(|line| line.starts_with(' '))
+                .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+            features
+                .filter(|line| !line.starts_with(|c: char| c.is_lowercase()))
+                .collect()
+        };
+        let debug = ["--debug", "inspect", "default"];
+        let ours = features(context.bkhost(debug));
+        assert!(ours.len() >= 7, "{ours:?}");
+        assert_eq!(ours, features(context.call("buildx", debug)));
         let table = |call: Call| call.run().succeeds();
         let (ours, theirs) = (
             table(context.bkhost(["ls"])),

@@ -1,5 +1,7 @@
 //! An engine on the network of a registry.
 
+use std::sync::Arc;
+
 use bkhost_test_support::docker::{BUILDKIT_IMAGE, DockerEngine, Network, Release};
 use bkhost_test_support::provided;
 use bkhost_test_support::registry::{PASSWORD, Registry, USER};
@@ -12,6 +14,7 @@ use bkhost::store::docker::DockerEnvironment;
 use super::engine::open;
 use bkhost_test_support::source::bare;
 
+use super::own::Own;
 use super::{context_at, docker};
 use crate::fixture::{collect, request};
 use crate::harness::{build, unique};
@@ -122,5 +125,65 @@ async fn a_driver_pulls_with_the_users_credentials_and_shows_bytes() {
         let shown = all.statuses.iter().map(|status| (status.current, status.total));
         let last = shown.max_by_key(|(current, _)| *current).unwrap();
         assert!(last.0 > 0 && last.0 == last.1, "{release:?}: {last:?}");
+    }
+}
+
+/// The builder's container needs the machine's network: there is no other here.
+fn with_image(own: &Own, image: &str) {
+    own.create(&["--driver-opt", &format!("image={image},network=host")]);
+}
+
+#[test]
+fn a_builders_image_is_pulled_pinned_and_used_where_the_registry_is_down() {
+    for release in [Release::Current, Release::Old] {
+        let registry = Registry::start();
+        let own = Own::on(Arc::new(DockerEngine::start_on(release, Network::Host)));
+        let image = registry.reference("buildkit:1");
+        docker(&own.context, ["tag", BUILDKIT_IMAGE, &image]);
+        docker(&own.context, ["push", "--quiet", &image]);
+        docker(&own.context, ["rmi", "--force", &image, BUILDKIT_IMAGE]);
+
+        // Its layers are seen coming, in bytes.
+        with_image(&own, &image);
+        let booted = own
+            .context
+            .bkhost(["inspect", "--bootstrap", "b"])
+            .run()
+            .succeeds();
+        let shown = booted.stderr().to_owned();
+        assert!(
+            shown
+                .lines()
+                .any(|line| line.contains("MB / ") || line.contains("MB ")),
+            "{release:?}: {shown}"
+        );
+        own.build(&own.quick()).run().succeeds().says("finished");
+        let first = own.id();
+
+        // By its digest, which says all that a name would.
+        let digest = registry.manifest("buildkit", "1").digest;
+        let pinned = format!("{}@{digest}", registry.reference("buildkit"));
+        own.context.bkhost(["rm", "--keep-state", "b"]).run().succeeds();
+        with_image(&own, &pinned);
+        own.boot();
+        assert_eq!(own.inspect()["Config"]["Image"], pinned.as_str(), "{release:?}");
+        assert_ne!(own.id(), first);
+        own.context.bkhost(["rm", "--keep-state", "b"]).run().succeeds();
+
+        // One that the registry does not have.
+        let missing = registry.reference("buildkit:2");
+        with_image(&own, &missing);
+        let failed = own.build(&own.quick()).run().fails(1);
+        failed
+            .says(&format!("The image `{missing}` cannot be pulled"))
+            .says("driver option `image`");
+        own.context.bkhost(["rm", "--keep-state", "b"]).run().succeeds();
+
+        // Without the registry the engine's own image does.
+        drop(registry);
+        with_image(&own, &image);
+        let built = own.build(&own.quick()).run().succeeds();
+        built.says("finished").says(&format!("using local image {image}"));
+        own.context.bkhost(["rm", "b"]).run().succeeds();
     }
 }

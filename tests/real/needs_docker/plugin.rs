@@ -5,12 +5,13 @@ mod needs_buildx;
 use std::time::{Duration, Instant};
 
 use bkhost_test_support::call::Call;
-use bkhost_test_support::docker::Release;
+use bkhost_test_support::docker::{DockerEngine, Release};
 use bkhost_test_support::provided;
-use bkhost_test_support::source::with_base;
+use bkhost_test_support::source::{bare, with_base};
 use bkhost_test_support::terminal::INTERRUPT;
 use rustix::process::Signal;
 
+use super::context_at;
 use crate::harness::{Remote, unique};
 
 const RELEASES: [Release; 2] = [Release::Current, Release::Old];
@@ -85,6 +86,31 @@ fn dockers_debug_is_that_of_the_build() {
         build(&[]).says_no(words);
         build(&["--debug"]).says(words);
         build(&["--log-level", "debug"]).says(words);
+    }
+}
+
+/// With the engine that docker names, by its variable and by its own flag.
+#[test]
+fn without_a_builder_it_builds_on_dockers_engine() {
+    for release in RELEASES {
+        let engine = DockerEngine::shared(release);
+        let mut context = context_at(&engine);
+        // What becomes of the result is another matter.
+        context.set("BUILDX_NO_DEFAULT_LOAD", "1");
+        context.bkhost(["install"]).run().succeeds();
+        let source = bare(&context, "source", "FROM scratch\nLABEL a=b\n");
+        let docker = provided::docker_of(release);
+        let build = context.call(&docker, ["build"]).arg(&source).run().succeeds();
+        build.says("building with \"default\" instance using docker driver");
+        let host = format!("host={}", engine.address());
+        let create = ["context", "create", "there", "--docker", &host];
+        context.call(&docker, create).run().succeeds();
+        context.set("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+        let build = context.call(&docker, ["--context", "there", "buildx", "build"]);
+        let build = build.arg(&source).run().succeeds();
+        build.says("building with \"there\" instance using docker driver");
+        let list = ["--context", "there", "buildx", "ls"];
+        context.call(&docker, list).run().succeeds().prints("there*");
     }
 }
 

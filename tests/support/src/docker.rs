@@ -159,6 +159,16 @@ impl DockerEngine {
         self.wait_until_up();
     }
 
+    /// Kills it with everything that runs in it. Its socket stays, and nobody listens.
+    pub fn kill(&mut self) {
+        let children = descendants(self.server.pid());
+        self.server.kill();
+        let start = Instant::now();
+        while children.iter().any(|child| exists(*child)) && start.elapsed() < LIMIT {
+            std::thread::sleep(POLL);
+        }
+    }
+
     /// Asks its API.
     ///
     /// # Panics
@@ -224,12 +234,7 @@ impl DockerEngine {
 
 impl Drop for DockerEngine {
     fn drop(&mut self) {
-        let children = descendants(self.server.pid());
-        self.server.kill();
-        let start = Instant::now();
-        while children.iter().any(|child| exists(*child)) && start.elapsed() < LIMIT {
-            std::thread::sleep(POLL);
-        }
+        self.kill();
         control_groups::remove(&containers(self.folder.path()));
     }
 }

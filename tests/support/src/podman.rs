@@ -75,6 +75,20 @@ impl Podman {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// Serves the Docker Engine API at the socket that is returned, as long as the server lives.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start, with its log.
+    pub fn serve(&self) -> (Server, PathBuf) {
+        let socket = self.folder.path().join("podman.sock");
+        let address = format!("unix://{}", socket.display());
+        let service = self.command(&["system", "service", "--time=0", &address]);
+        let mut service = Server::start(service, &self.folder.path().join("service-log"));
+        service.wait_until(|| socket.exists());
+        (service, socket)
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.programs().join("podman"));
         command.args(arguments);
@@ -116,8 +130,8 @@ impl Podman {
 fn settings(programs: &Path) -> String {
     format!(
         "[containers]\nlog_driver = \"k8s-file\"\ndefault_ulimits = [\"nofile=1024:4096\", \"nproc=1024:4096\"]\n\
-         [engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\nlock_type = \"file\"\n\
-         runtime = \"runc\"\nconmon_path = [\"{}\"]\n[engine.runtimes]\nrunc = [\"{}\"]\n",
+         [engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n\
+         lock_type = \"file\"\nruntime = \"runc\"\nconmon_path = [\"{}\"]\n[engine.runtimes]\nrunc = [\"{}\"]\n",
         programs.join("conmon").display(),
         provided::program("runc").display()
     )

@@ -45,9 +45,9 @@ fn a_first_boot_makes_what_buildx_makes() {
     assert_eq!(without_label(made(&host)), expected);
     let expected = [
         format!("PULL {IMAGE}"),
-        "POST /containers/create".to_owned(),
-        "POST /containers/c1/start".to_owned(),
-        "DELETE /containers/c1?force=1".to_owned(),
+        "POST /containers/create?name=bkhost_probe_node0".to_owned(),
+        "POST /containers/bkhost_probe_node0/start".to_owned(),
+        "DELETE /containers/bkhost_probe_node0?force=1".to_owned(),
         format!("POST /containers/create?name={NAME}"),
         "PUT /containers/c2/archive?noOverwriteDirNonDir=true&path=/etc".to_owned(),
         "POST /containers/c2/start".to_owned(),
@@ -113,6 +113,20 @@ fn every_option_reaches_the_container() {
         },
     });
     assert_eq!(without_label(made(&host)), expected);
+}
+
+#[test]
+fn a_look_for_gpus_that_was_not_finished_is_finished_by_the_next() {
+    for has_gpu in [true, false] {
+        let (host, engine) = with_engine();
+        engine.with(|state| {
+            state.has_gpu = has_gpu;
+            state.make("bkhost_probe_node0", &json!({}));
+        });
+        boot(&host).unwrap();
+        assert_eq!(made(&host)["HostConfig"]["DeviceRequests"].is_array(), has_gpu);
+        engine.with(|state| assert!(!state.containers.contains_key("bkhost_probe_node0")));
+    }
 }
 
 #[test]
@@ -295,7 +309,14 @@ fn an_image_that_the_engine_has_needs_no_registry() {
 fn without_image_and_registry_the_pull_is_the_reason() {
     let (host, engine) = with_engine();
     engine.with(|state| state.pull_failure = Some("no route to registry"));
-    assert_eq!(boot(&host).unwrap_err().message(), "no route to registry");
+    let missing = boot(&host).unwrap_err();
+    assert_eq!(
+        missing.message(),
+        format!(
+            "The image `{IMAGE}` cannot be pulled, and the engine has none of its own: no route to registry"
+        )
+    );
+    assert!(missing.hint().unwrap().contains("driver option `image`"));
     let (host, engine) = with_engine();
     engine.with(|state| {
         state.pull_failure = Some("failed to verify image x: no signature");

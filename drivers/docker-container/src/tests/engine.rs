@@ -185,7 +185,7 @@ impl State {
         if !self.images.contains(image) {
             return (404, json!({ "message": format!("No such image: {image}") }));
         }
-        let name = query.strip_prefix("name=").unwrap_or("probe");
+        let name = query.strip_prefix("name=").unwrap();
         if self.containers.contains_key(name) {
             return (
                 409,
@@ -229,8 +229,8 @@ impl State {
                 self.archives.push((container.to_owned(), body.to_vec()));
                 (200, Value::Null)
             }
-            ("POST", ["start"]) if name == "probe" => {
-                self.containers.remove("probe");
+            ("POST", ["start"]) if name.starts_with("bkhost_probe_") => {
+                self.containers.remove(&name);
                 match self.has_gpu {
                     true => (204, Value::Null),
                     false => (500, json!({ "message": "could not select device driver" })),

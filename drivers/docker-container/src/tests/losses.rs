@@ -1,5 +1,6 @@
 //! Why a connection was lost.
 
+use bkhost_driver::STEP_KILLED;
 use serde_json::json;
 
 use super::*;
@@ -153,6 +154,78 @@ fn a_container_that_runs_on_may_have_lost_a_process_for_want_of_memory() {
         ("oom-killed", words)
     );
     assert!(finding.hint.unwrap().contains("`memory`"));
+}
+
+/// The finding about a step, and the time until it was there, with a running container whose engine tells these events.
+fn finding_of_step(limit: i64, events: &str) -> (Finding, Duration) {
+    let host = Host::new();
+    let engine = Engine::serving(&host);
+    engine.with(|state| {
+        state.run_buildx(&[]);
+        state.events = events.to_owned();
+        // Left by an earlier step.
+        state.set("OOMKilled", json!(true));
+        state.containers.get_mut(NAME).unwrap()["HostConfig"]["Memory"] = json!(limit);
+    });
+    let mut loss = host.loss(NAME);
+    loss.how = STEP_KILLED.to_owned();
+    loss.exit_status = Some(137);
+    let finding = open(&host).explain(&loss).unwrap();
+    (finding, host.elapsed())
+}
+
+#[test]
+fn a_step_ran_out_of_memory_when_the_engine_says_so() {
+    let oom = r#"{"Action":"oom"}"#;
+    let (finding, elapsed) = finding_of_step(512 << 20, oom);
+    assert_eq!(elapsed, Duration::ZERO);
+    assert_eq!(finding.word, "oom-killed");
+    assert_eq!(
+        finding.message,
+        "Probably out of memory: while the step ran, the kernel killed a process in the container \
+         `buildx_buildkit_node0`, whose limit is 512 MiB"
+    );
+    assert!(
+        finding
+            .hint
+            .as_ref()
+            .unwrap()
+            .starts_with("Raise the driver option `memory`")
+    );
+    assert_eq!(detail(&finding, "limit"), Some("536870912"));
+    let (finding, _) = finding_of_step(0, oom);
+    assert!(finding.message.ends_with("which has no limit of its own"));
+    assert!(finding.hint.unwrap().contains("give the machine more memory"));
+}
+
+#[test]
+fn nothing_is_claimed_of_a_step_without_evidence() {
+    let signal = r#"{"Action":"kill","Actor":{"Attributes":{"signal":"1"}}}"#;
+    for events in ["", signal] {
+        let (finding, elapsed) = finding_of_step(512 << 20, events);
+        assert_eq!(finding.word, "unknown");
+        assert!(elapsed <= Duration::from_millis(1200), "{elapsed:?}");
+    }
+    let host = Host::new();
+    let engine = Engine::serving(&host);
+    engine.leave();
+    let mut loss = host.loss(NAME);
+    loss.how = STEP_KILLED.to_owned();
+    assert_eq!(open(&host).explain(&loss).unwrap().word, "unknown");
+}
+
+#[test]
+fn an_event_of_a_step_that_comes_late_is_waited_for() {
+    let host = Host::new();
+    let engine = Engine::serving(&host);
+    engine.with(|state| state.run_buildx(&[]));
+    engine.before("GET /events", |_| {});
+    engine.before("GET /events", |state| {
+        state.events = r#"{"Action":"oom"}"#.to_owned()
+    });
+    let mut loss = host.loss(NAME);
+    loss.how = STEP_KILLED.to_owned();
+    assert_eq!(open(&host).explain(&loss).unwrap().word, "oom-killed");
 }
 
 #[test]

@@ -35,7 +35,8 @@ pub mod ability {
     pub const DIRECT_PUSH: &str = "direct-push";
     /// What `type=image` is called. Whose driver says so is part of an engine, which keeps the images it builds.
     pub const EXPORTER: &str = "exporter";
-    /// Address of the daemon's machine, for `--add-host NAME:host-gateway`; absent: not known.
+    /// Address of the daemon's machine, for `--add-host NAME:host-gateway`. Empty: this daemon does not tell it; absent: none
+    /// of its kind does.
     pub const HOST_GATEWAY: &str = "host-gateway";
 }
 

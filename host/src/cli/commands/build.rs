@@ -104,7 +104,7 @@ pub async fn run(context: &Context<'_>, args: BuildArgs) -> Result<()> {
 impl ChosenBuilder {
     pub(super) async fn of(context: &Context<'_>, choice: Choice) -> Result<Self> {
         let Choice { mut builder, note } = choice;
-        engine::prepare(context, &mut builder, None).await?;
+        engine::ready(context, &mut builder).await?;
         for warning in &builder.warnings {
             context.ui.warn(warning);
         }

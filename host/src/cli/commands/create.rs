@@ -59,6 +59,8 @@ pub struct Args {
 }
 
 const EXAMPLES: &str = "Examples:
+  bkhost create --name ci                    A container in the active Docker Engine
+  bkhost create --name far my-context        A container in the engine of a docker context
   bkhost create --name ci --driver remote tcp://buildkit.example:1234
   bkhost create --name ci --append --platform linux/arm64 tcp://arm.example:1234
   bkhost create --name ci --node ci0 --driver-opt default-load=true

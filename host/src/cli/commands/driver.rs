@@ -178,7 +178,10 @@ fn text(info: &DriverInfo, imports: &Imports) -> String {
     if !info.optional.is_empty() {
         let _ = writeln!(head, "Optional:\t{}", info.optional.join(", "));
     }
-    let _ = writeln!(head, "Imports:\t{}", imported(imports));
+    let imported = imported(imports);
+    if !imported.is_empty() {
+        let _ = writeln!(head, "Imports:\t{imported}");
+    }
     let mut text = table::align(&head, table::BLOCK);
     if info.options.is_empty() {
         return text;

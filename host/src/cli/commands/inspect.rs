@@ -1,5 +1,6 @@
 //! `inspect`: everything about one builder.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
@@ -140,14 +141,41 @@ fn node_text(out: &mut String, builder: &str, node: &NodeReport, debug: bool) {
             &platform_summary::full(&platforms, node.fixed_platforms()),
         );
     }
-    if debug && !node.abilities.is_empty() {
-        out.push_str("Features:\n");
-        for (name, value) in &node.abilities {
-            let _ = writeln!(out, "\t{name}:\t{value}");
-        }
+    if debug {
+        features_text(out, &node.abilities);
     }
     workers_text(out, &node.workers);
     files_text(out, node);
+}
+
+/// What a driver's ability is called where buildx has it.
+const FEATURES: [(&str, &str); 7] = [
+    ("cache-export", "Cache export"),
+    (
+        "default-load",
+        "Automatically load images to the Docker Engine image store",
+    ),
+    ("direct-push", "Direct push"),
+    ("docker-exporter", "Docker exporter"),
+    ("multi-platform", "Multi-platform build"),
+    ("oci-exporter", "OCI exporter"),
+    ("prefer-image-digest", "Prefer image digest"),
+];
+
+fn features_text(out: &mut String, abilities: &BTreeMap<String, String>) {
+    let shown = |key: &str| {
+        let known = FEATURES.iter().find(|(known, _)| *known == key);
+        known.map_or_else(|| key.to_owned(), |(_, name)| (*name).to_owned())
+    };
+    // It has a line of its own.
+    let named = abilities.iter().filter(|(key, _)| *key != "version");
+    let features: BTreeMap<String, &String> = named.map(|(key, value)| (shown(key), value)).collect();
+    if !features.is_empty() {
+        out.push_str("Features:\n");
+    }
+    for (name, value) in features {
+        let _ = writeln!(out, "\t{name}:\t{value}");
+    }
 }
 
 fn workers_text(out: &mut String, workers: &[Worker]) {
@@ -245,7 +273,6 @@ mod tests {
     use crate::driver::node::State;
     use crate::platform::Platform;
     use crate::store::record::{BuilderRecord, NodeRecord};
-    use std::collections::BTreeMap;
     use std::time::Duration;
 
     #[test]
@@ -319,8 +346,8 @@ mod tests {
                 version: Some("v0.32.2".into()),
                 workers: vec![worker()],
                 abilities: BTreeMap::from([
-                    ("Cache export".into(), "true".into()),
-                    ("Direct push".into(), "true".into()),
+                    ("cache-export".into(), "true".into()),
+                    ("direct-push".into(), "true".into()),
                 ]),
                 ..NodeReport::default()
             }],

@@ -48,7 +48,7 @@ const CHUNK: usize = 64 << 10;
 /// Prints the logs of all chosen instances, one after the other.
 pub async fn run(context: &Context<'_>, args: &Args) -> Result<()> {
     let mut builder = resolve_builder(context, args.name.as_deref()).await?.builder;
-    engine::prepare(context, &mut builder, None).await?;
+    engine::ready(context, &mut builder).await?;
     let nodes: Vec<&NodeRecord> = builder
         .record
         .nodes()

@@ -22,7 +22,7 @@ pub struct Args {
 /// Stops the nodes one after the other; the first failure ends it.
 pub async fn run(context: &Context<'_>, args: &Args) -> Result<()> {
     let mut builder = resolve_builder(context, args.name.as_deref()).await?.builder;
-    engine::prepare(context, &mut builder, None).await?;
+    engine::ready(context, &mut builder).await?;
     if args.dry_run {
         return show_plan(context, builder).await;
     }

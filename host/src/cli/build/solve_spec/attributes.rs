@@ -144,14 +144,14 @@ fn steps(
         Network::Host => set(attributes, "force-network-mode", "host"),
         Network::None => set(attributes, "force-network-mode", "none"),
     }
-    let gateway =
-        node.abilities
-            .get(ability::HOST_GATEWAY)
-            .cloned()
-            .ok_or_else(|| match node.engine_exporter() {
-                Some(_) => "host-gateway IP not found".to_owned(),
-                None => format!("host-gateway is not supported by the {} driver", node.driver),
-            });
+    let gateway = match node.abilities.get(ability::HOST_GATEWAY) {
+        Some(address) if address.is_empty() => Err("host-gateway IP not found".to_owned()),
+        Some(address) => Ok(address.clone()),
+        None => Err(format!(
+            "host-gateway is not supported by the {} driver",
+            node.driver
+        )),
+    };
     let hosts = hosts::attribute(&request.hosts, &gateway)?;
     let optional = [
         ("add-hosts", hosts),

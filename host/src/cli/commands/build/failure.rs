@@ -1,7 +1,7 @@
 //! How a build that failed is told: message, source excerpts, the daemon's last words, the way out, the exit code.
 
 use crate::acquire::{AcquireError, Daemon};
-use crate::buildkit::error::{Detail, RpcError, SolveError};
+use crate::buildkit::error::{DaemonError, Detail, RpcError, SolveError};
 use crate::causes;
 use crate::cli::build::solve_spec::exporters::EXPORTERS;
 use crate::connect::liveness::Lost;
@@ -62,6 +62,9 @@ pub async fn of_solve(error: SolveError, daemon: &Daemon) -> CommandError {
         _ => ErrorKind::Build,
     };
     let mut command = CommandError::new(kind, text(&error)).with_exit_code(error.exit_code());
+    if let Some(finding) = why_killed(&error, daemon).await {
+        command = with_finding(command, finding);
+    }
     if let Some(hint) = error.hint().map(str::to_owned).or_else(|| way_out(&error)) {
         command = command.with_hint(hint);
     }
@@ -70,6 +73,37 @@ pub async fn of_solve(error: SolveError, daemon: &Daemon) -> CommandError {
         .iter()
         .filter_map(excerpt_of)
         .fold(command, CommandError::with_preface)
+}
+
+/// Exit code of a process that SIGKILL ended: the kernel's way where memory runs out, and everybody else's.
+const KILLED: u32 = 137;
+
+/// A step was killed while its daemon lives: what its driver knows of it.
+async fn why_killed(error: &SolveError, daemon: &Daemon) -> Option<Finding> {
+    let SolveError::Failed(error) = error else {
+        return None;
+    };
+    match was_killed(error) {
+        true => daemon.diagnose_step(KILLED.cast_signed(), error.ran).await,
+        false => None,
+    }
+}
+
+fn was_killed(error: &DaemonError) -> bool {
+    match error.process_exit_code() {
+        Some(code) => code == KILLED,
+        // Old daemons say it in their message only.
+        None => error.message.ends_with("exit code: 137"),
+    }
+}
+
+/// The error is the build's own; what the driver adds stands below it.
+fn with_finding(command: CommandError, finding: Finding) -> CommandError {
+    let command = command.with_hint(finding.message);
+    match finding.hint {
+        Some(hint) => command.with_hint(hint),
+        None => command,
+    }
 }
 
 /// What to do about a mistake that only the daemon can see, of which it says no more than what is wrong.
@@ -199,7 +233,7 @@ fn of_loss(how: &Lost, node: &str, logs: bool, finding: Option<Finding>) -> Comm
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::buildkit::error::{Code, DaemonError};
+    use crate::buildkit::error::Code;
     use crate::connect::liveness::Ending;
     use crate::progress::event::{Position, Range, SourceInfo};
     use std::time::Duration;
@@ -218,6 +252,7 @@ mod tests {
                 message: message.to_owned(),
                 code: Code::Unknown,
                 details: Vec::new(),
+                ran: None,
             }))
         };
         let words = "failed to authorize: rpc error: code = Unknown desc = error getting credentials - err: exec: \
@@ -265,7 +300,40 @@ mod tests {
             code: Code::Unknown,
             message: message.into(),
             details: Vec::new(),
+            ran: None,
         }))
+    }
+
+    #[test]
+    fn only_a_kill_is_asked_about() {
+        let killed = |details: Vec<Detail>, message: &str| {
+            was_killed(&DaemonError {
+                code: Code::Unknown,
+                message: message.into(),
+                details,
+                ran: None,
+            })
+        };
+        let words = "process \"/bin/sh\" did not complete successfully: exit code: ";
+        assert!(killed(vec![Detail::Exit { code: 137 }], ""));
+        assert!(killed(Vec::new(), &format!("{words}137")));
+        assert!(!killed(vec![Detail::Exit { code: 1 }], &format!("{words}137")));
+        assert!(!killed(Vec::new(), &format!("{words}1")));
+    }
+
+    #[test]
+    fn what_a_driver_knows_of_a_step_stands_below_the_error() {
+        let error = CommandError::new(ErrorKind::Build, "exit code: 137");
+        let finding = Finding {
+            word: "oom-killed".into(),
+            message: "Probably out of memory".into(),
+            hint: Some("Raise it".into()),
+            details: vec![("limit".into(), "1".into())],
+        };
+        let error = with_finding(error, finding);
+        assert_eq!(error.line(), "exit code: 137");
+        assert_eq!(error.hints(), ["Probably out of memory", "Raise it"]);
+        assert!(error.preface().is_empty());
     }
 
     #[test]
@@ -323,6 +391,7 @@ mod tests {
             code: Code::Unimplemented,
             message: "unsupported frontend capability moby.buildkit.frontend.contexts".into(),
             details: Vec::new(),
+            ran: None,
         });
         assert!(text(&error).starts_with("current frontend does not support --build-context."));
     }

@@ -16,6 +16,7 @@ use crate::driver::imports::requests::{
 };
 use crate::driver::imports::steps::{GuestStep, Shown};
 use crate::driver::imports::types::{Answer, Failure};
+use crate::driver::job_facts;
 use crate::driver::limits::LISTED;
 use crate::driver::node::{
     DialRequest, DriverError, DriverErrorKind, DriverInfo, DriverResult, Finding, Instance, LogRequest, Loss,
@@ -53,8 +54,8 @@ impl V0_1Node {
         config: NodeConfig,
     ) -> DriverResult<Self> {
         let state = Arc::new(NodeStore::new(config.state_file.as_deref(), config.state_owner));
-        let config = Arc::new(config);
         let (info, described) = driver.described(&environment).await?;
+        let config = Arc::new(with_job_facts(config, &info, &environment));
         let since = Instant::now();
         let purpose = Purpose::looking("open", Arc::clone(&config), Arc::clone(&state));
         let call = driver.call(&environment, purpose);
@@ -195,6 +196,15 @@ async fn instances(open: &mut OpenGuest) -> Answer<Vec<Instance>> {
 
 /// What is done in an opened guest.
 type Work<T> = BoxFuture<'static, Answer<T>>;
+
+/// The configuration with the facts of the job that this runs in, for daemons that can be given files.
+fn with_job_facts(mut config: NodeConfig, info: &DriverInfo, environment: &HostEnvironment) -> NodeConfig {
+    let job = environment.job.as_ref().filter(|_| info.takes_files());
+    if let Some(facts) = job.and_then(|job| job.file()) {
+        config.files.insert(job_facts::FILE.to_owned(), facts.to_vec());
+    }
+    config
+}
 
 #[async_trait]
 impl Node for V0_1Node {
