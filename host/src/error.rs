@@ -232,6 +232,23 @@ impl From<crate::output::layout_index::LayoutIndexError> for CommandError {
     }
 }
 
+impl From<crate::docker::error::EngineError> for CommandError {
+    fn from(error: crate::docker::error::EngineError) -> Self {
+        use crate::docker::error::EngineError as E;
+        let kind = match &error {
+            E::Context(_) | E::Address(_) | E::NoContext { .. } | E::NoEngine { .. } | E::NoHost { .. } => {
+                ErrorKind::User
+            }
+            _ => ErrorKind::Driver,
+        };
+        let command = Self::new(kind, crate::causes::one_line(&error));
+        match error.hint() {
+            Some(hint) => command.with_hint(hint),
+            None => command,
+        }
+    }
+}
+
 impl From<crate::store::StoreError> for CommandError {
     fn from(error: crate::store::StoreError) -> Self {
         use crate::store::StoreError;

@@ -68,10 +68,6 @@ fn what_cannot_work_is_said_before_anything_boots() {
     ERROR: failed to build: tag is needed when pushing to registry
     hint: Name the image with `-t REGISTRY/NAME:TAG`
     "#);
-    insta::assert_snapshot!(refused("--load ~/src"), @r#"
-    ERROR: failed to build: Cannot load the result into a container engine: no driver here reaches one
-    hint: Write an archive with `--output type=docker,dest=FILE` and load it with `docker load -i FILE`
-    "#);
     insta::assert_snapshot!(refused("-o ~/out ~/src/Dockerfile"), @r#"
     ERROR: failed to build: unable to prepare context: path "HOME/src/Dockerfile" not found
     hint: `HOME/src/Dockerfile` is a file: pass the folder, and the file with `-f`: `bkhost build -f HOME/src/Dockerfile HOME/src`

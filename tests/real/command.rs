@@ -209,6 +209,7 @@ impl Machine {
             ui: &ui,
             drivers: &Sockets,
             store: &store,
+            engines: Arc::default(),
             registry: Arc::new(Nobody),
             proxies: BTreeMap::new(),
             stdout_is_terminal: false,

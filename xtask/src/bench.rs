@@ -52,6 +52,7 @@ pub fn run(place: &Place, runs: usize) -> Result {
         rows.extend(dial::rows(&programs.join("bkhost-bench"), &arena.socket(), runs)?);
     }
     let arena = Arena::open(place, programs, Kind::Docker)?;
+    arena.write_large()?;
     rows.extend(measured(&arena, &container_cases(), runs)?);
     write(place, &rows, runs)
 }
@@ -62,7 +63,15 @@ fn measured(arena: &Arena, cases: &[Case], runs: usize) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for case in cases {
         eprintln!("==> {}", case.name);
-        let subjects: Vec<Subject> = case.words.iter().map(|words| arena.subject(words)).collect();
+        for words in case.setup {
+            arena.run(words)?;
+        }
+        let subject = |words: &&[&str]| Subject {
+            before: case.before.iter().map(|words| arena.resolve(words)).collect(),
+            is_long: case.aim.cpu.is_some(),
+            ..arena.subject(words)
+        };
+        let subjects: Vec<Subject> = case.words.iter().map(subject).collect();
         let figures = measure::alternating(&subjects, runs)?;
         rows.extend(case.rows(&figures));
     }
@@ -76,11 +85,26 @@ struct Case {
     /// Which program the aim is about.
     against: usize,
     aim: Aim,
+    /// Done once.
+    setup: &'static [&'static [&'static str]],
+    /// Done before each run.
+    before: &'static [&'static [&'static str]],
 }
+
+/// A case that needs nothing else.
+const PLAIN: Case = Case {
+    name: "",
+    words: &[],
+    against: 1,
+    aim: share_of(1.0, None),
+    setup: &[],
+    before: &[],
+};
 
 const fn share_of(wall: f64, memory: Option<f64>) -> Aim {
     Aim {
         wall: Some(wall),
+        cpu: None,
         memory,
         longer: None,
     }
@@ -126,8 +150,8 @@ fn cases() -> [Case; 3] {
         Case {
             name: "version",
             words: &[&["bkhost", "version"], &["buildx", "version"]],
-            against: 1,
             aim: share_of(0.15, Some(0.35)),
+            ..PLAIN
         },
         Case {
             name: "ls, five builders",
@@ -137,20 +161,19 @@ fn cases() -> [Case; 3] {
                 // The floor: the same questions, and nothing else.
                 &["bkhost-bench", "ask", "{socket}", "5"],
             ],
-            against: 1,
             aim: share_of(0.3, Some(0.35)),
+            ..PLAIN
         },
         Case {
             name: "build, nothing to do",
             words: NO_OP,
-            against: 1,
-            aim: share_of(1.0, None),
+            ..PLAIN
         },
     ]
 }
 
 /// Builders that are containers of a Docker Engine.
-fn container_cases() -> [Case; 3] {
+fn container_cases() -> [Case; 4] {
     [
         Case {
             name: "ls, five container builders",
@@ -169,8 +192,8 @@ fn container_cases() -> [Case; 3] {
                     "buildx_buildkit_b50",
                 ],
             ],
-            against: 1,
             aim: share_of(0.5, None),
+            ..PLAIN
         },
         Case {
             name: "inspect a container builder",
@@ -179,8 +202,8 @@ fn container_cases() -> [Case; 3] {
                 &["buildx", "inspect", "b1"],
                 &["bkhost-bench", "ask-in", "{socket}", "buildx_buildkit_b10"],
             ],
-            against: 1,
             aim: share_of(0.5, None),
+            ..PLAIN
         },
         Case {
             name: "build in a container, nothing to do",
@@ -204,11 +227,64 @@ fn container_cases() -> [Case; 3] {
                     "{context}",
                 ],
             ],
-            against: 1,
             aim: share_of(0.6, None),
+            ..PLAIN
         },
+        LOAD,
     ]
 }
+
+/// A large image on its way from a builder into an engine that does not have it.
+const LOAD: Case = Case {
+    name: "load an image of 500 MB",
+    words: &[
+        &[
+            "bkhost",
+            "build",
+            "--builder",
+            "b1",
+            "--progress",
+            "plain",
+            "--load",
+            "--tag",
+            "large",
+            "{large}",
+        ],
+        &[
+            "buildx",
+            "build",
+            "--builder",
+            "b1",
+            "--progress",
+            "plain",
+            "--load",
+            "--tag",
+            "large",
+            "{large}",
+        ],
+        // The floor: the same archive, from a file, and nothing else.
+        &["bkhost-bench", "load", "{socket}", "{archive}"],
+    ],
+    aim: Aim {
+        wall: Some(1.0),
+        cpu: Some(0.5),
+        memory: None,
+        longer: None,
+    },
+    setup: &[&[
+        "bkhost",
+        "build",
+        "--builder",
+        "b1",
+        "--output",
+        "type=oci,dest={archive}",
+        "--tag",
+        "large",
+        "{large}",
+    ]],
+    before: &[&["docker", "image", "rm", "--force", "large"]],
+    ..PLAIN
+};
 
 impl Case {
     fn rows(&self, figures: &[Figures]) -> Vec<Row> {

@@ -100,7 +100,8 @@ impl Driver for Docker {
         }
     }
 
-    /// What the image store behind the daemon can do. The classic one takes images only by an exporter of its own.
+    /// What the image store behind the daemon can do. Images get into either by an exporter of the engine's own: it names
+    /// those that nobody named, and makes them ready to run.
     fn abilities(&self, workers: &[Worker]) -> Vec<Pair> {
         let containerd = workers.iter().any(|worker| label(worker, SNAPSHOTTER).is_some());
         let ability = |name: &str, value: &str| (name.to_owned(), value.to_owned());
@@ -109,9 +110,7 @@ impl Driver for Docker {
             .map(|name| (name.to_string(), containerd.to_string()))
             .collect();
         abilities.push(ability("default-load", "true"));
-        if !containerd {
-            abilities.push(ability("exporter", "moby"));
-        }
+        abilities.push(ability("exporter", "moby"));
         let address = host_gateway(workers).unwrap_or_default();
         abilities.push(ability("host-gateway", &address));
         abilities

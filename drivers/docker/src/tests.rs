@@ -97,7 +97,7 @@ fn the_image_store_decides_what_builds_can_do() {
     assert_eq!(
         text(open(&host).abilities(&[host.worker(), containerd])),
         "oci-exporter=true docker-exporter=true cache-export=true multi-platform=true direct-push=true \
-         prefer-image-digest=true default-load=true host-gateway=172.17.0.1"
+         prefer-image-digest=true default-load=true exporter=moby host-gateway=172.17.0.1"
     );
     assert_eq!(
         text(open(&host).abilities(&[host.worker()])),

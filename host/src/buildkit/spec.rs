@@ -10,6 +10,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use rand::seq::IndexedRandom;
 
+mod archive;
+pub use archive::{Archive, ReceiveArchive, Receiver};
+
 /// One build on one daemon.
 #[derive(Clone)]
 pub struct SolveSpec {
@@ -71,6 +74,8 @@ pub enum ExportTarget {
     Stdout,
     /// A content store in OCI layout (`tar=false`).
     Layout(PathBuf),
+    /// Somebody who takes the archive in while it comes, such as a container engine.
+    Receiver(Receiver),
 }
 
 /// What the daemon may ask back for during a solve.

@@ -217,6 +217,22 @@ pub enum EngineError {
         /// The engine's word.
         message: String,
     },
+    /// An image cannot be loaded.
+    #[error("The engine at {url} did not load the image: {message}")]
+    Load {
+        /// The address.
+        url: String,
+        /// The engine's word.
+        message: String,
+    },
+    /// An image cannot be pushed.
+    #[error("failed to push {name}: {message}")]
+    Push {
+        /// Its name.
+        name: String,
+        /// The engine's word.
+        message: String,
+    },
     /// Credentials cannot be looked up.
     #[error("{text}")]
     Credentials {
@@ -260,6 +276,11 @@ fn misspelled(url: &str) -> Option<String> {
 }
 
 impl EngineError {
+    /// Whether the engine has no room for what it was given.
+    pub fn is_exhausted(&self) -> bool {
+        matches!(self, Self::Load { message, .. } | Self::Answer { message, .. } if is_full(message))
+    }
+
     /// The way out, where one is known.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
@@ -282,6 +303,12 @@ impl EngineError {
                 return Some(misspelled(url).unwrap_or_else(|| {
                     "Check the host name in DOCKER_HOST or in the docker context".to_owned()
                 }));
+            }
+            Self::Push { message, .. } if is_refused(message) => {
+                "`docker login REGISTRY` stores credentials that are used here, too; they may lack the right to push"
+            }
+            Self::Load { message, .. } if is_full(message) => {
+                "The engine's disk is full: `docker system df` shows what takes it"
             }
             Self::NotRunning { url, others } => {
                 return Some(misspelled(url).unwrap_or_else(|| {
@@ -308,6 +335,24 @@ impl EngineError {
         };
         Some(hint.to_owned())
     }
+}
+
+/// Whether the engine's word is that of a full disk or a quota used up.
+fn is_full(message: &str) -> bool {
+    ["no space left on device", "disk quota exceeded"]
+        .iter()
+        .any(|words| message.contains(words))
+}
+
+/// Whether a registry wants other credentials.
+fn is_refused(message: &str) -> bool {
+    let words = [
+        "unauthorized",
+        "no basic auth credentials",
+        "denied",
+        "authentication required",
+    ];
+    words.iter().any(|words| message.contains(words))
 }
 
 /// What is behind a failed stream.

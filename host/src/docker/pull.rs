@@ -4,16 +4,14 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Deserialize;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
+use tokio::io::AsyncRead;
 
 use super::auth;
 use super::error::EngineError;
+use super::messages::{Message, Messages};
 use super::transport::{Engine, Request};
 use crate::buildkit::spec::RegistryCredentials;
 
-/// Most bytes of one message of a pull.
-const MESSAGE: u64 = 1 << 20;
 /// Most layers whose progress is summed; images have at most 127.
 const LAYERS: usize = 1024;
 /// The registry of names that say none.
@@ -77,6 +75,12 @@ impl ImageName {
         })
     }
 
+    /// Path and query of the request that pushes it.
+    pub fn push_path(&self) -> String {
+        let tag = utf8_percent_encode(&self.version, QUERY);
+        format!("/images/{}/push?tag={tag}", self.repository)
+    }
+
     /// Path and query of the request that pulls it.
     pub fn pull_path(&self, platform: Option<&str>) -> String {
         let encoded = |text: &str| utf8_percent_encode(text, QUERY).to_string();
@@ -116,64 +120,24 @@ pub async fn pull(
     follow(answer, engine.url(), progress).await
 }
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Message {
-    status: String,
-    id: String,
-    progress_detail: Detail,
-    error: String,
-    error_detail: ErrorDetail,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Detail {
-    current: u64,
-    total: u64,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ErrorDetail {
-    message: String,
-}
-
 /// Reads the messages of a pull to their end.
 async fn follow(
     answer: impl AsyncRead + Unpin,
     url: &str,
     progress: &mut dyn Progress,
 ) -> Result<(), EngineError> {
-    let mut answer = BufReader::new(answer);
+    let mut messages = Messages::new(answer, url);
     let mut layers = Layers::default();
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let read = (&mut answer).take(MESSAGE).read_until(b'\n', &mut line).await;
-        let read = read.map_err(|cause| EngineError::Lost {
-            url: url.to_owned(),
-            cause,
-        })?;
-        if read == 0 {
-            return Ok(());
-        }
-        // What is no message says nothing about the pull; its errors are messages.
-        let Ok(message) = serde_json::from_slice::<Message>(&line) else {
-            continue;
-        };
-        if !message.error.is_empty() || !message.error_detail.message.is_empty() {
-            let text = match message.error_detail.message.as_str() {
-                "" => message.error,
-                text => text.to_owned(),
-            };
-            return Err(EngineError::Pull { message: text });
+    while let Some(message) = messages.next().await? {
+        if let Some(message) = message.failure() {
+            return Err(EngineError::Pull { message });
         }
         if layers.take(&message) {
             let (current, total) = layers.sum();
             progress.report(current, total).await;
         }
     }
+    Ok(())
 }
 
 /// Bytes of each layer: there, and there will be.

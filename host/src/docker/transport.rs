@@ -3,14 +3,17 @@
 mod body;
 mod request;
 
+use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use http_body_util::Full;
+use hyper::body::Body;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -72,9 +75,9 @@ pub struct Engine {
     idle: Mutex<Option<Link>>,
 }
 
-/// An HTTP/1.1 connection. Dropping it closes it.
-struct Link {
-    sender: SendRequest<Full<Bytes>>,
+/// An HTTP/1.1 connection for requests with bodies of one type. Dropping it closes it.
+struct Link<B = Full<Bytes>> {
+    sender: SendRequest<B>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -145,6 +148,18 @@ impl Engine {
         self.whole(request, received, link, ANSWER_LIMIT).await
     }
 
+    /// What an engine tells of itself at `path`.
+    pub(super) async fn ask_for<T: DeserializeOwned>(&self, path: &str) -> Result<T, EngineError> {
+        let answer = self.send(&Request::new("GET", path)).await?;
+        if answer.status != 200 {
+            return Err(refusal(answer.status, &answer.body));
+        }
+        serde_json::from_slice(&answer.body).map_err(|error| EngineError::Answer {
+            status: answer.status,
+            message: format!("its answer at `{path}` is not understood: {error}"),
+        })
+    }
+
     /// Sends a request whose answer is a stream.
     pub async fn open_stream(&self, request: &Request) -> Result<AnswerStream, EngineError> {
         let (received, link) = self.ask(request).await?;
@@ -152,10 +167,28 @@ impl Engine {
             return Ok(AnswerStream::new(received.into_body(), link));
         }
         let answer = self.whole(request, received, link, ERROR_LIMIT).await?;
-        Err(EngineError::Answer {
-            status: answer.status,
-            message: message_of(answer.status, &answer.body),
-        })
+        Err(refusal(answer.status, &answer.body))
+    }
+
+    /// Sends a request whose body and answer are streams, on a connection of its own. Nothing of the body is kept here: it
+    /// is asked for its next piece when the engine has taken the one before. A body that fails closes the connection, so
+    /// that the engine does not take what it got for the whole.
+    pub async fn upload<B>(&self, request: &Request, body: B) -> Result<AnswerStream, EngineError>
+    where
+        B: Body<Data = Bytes, Error = io::Error> + Send + 'static,
+    {
+        let version = self.version().await?;
+        let request = request.wire_with(body, &self.endpoint, Some(version))?;
+        let mut link = self.connect().await?;
+        let received = link.sender.send_request(request).await;
+        let received = received.map_err(|cause| self.http(cause))?;
+        let status = received.status();
+        if status.is_success() {
+            return Ok(AnswerStream::new(received.into_body(), link));
+        }
+        let told = body::whole(received.into_body(), ERROR_LIMIT).await;
+        let told = told.map_err(|cause| self.http(cause))?;
+        Err(refusal(status.as_u16(), &told.unwrap_or_default()))
     }
 
     /// Sends a request that turns into a two-way stream. What it turns into is the request's field `upgrade`, `tcp`
@@ -211,10 +244,7 @@ impl Engine {
         }
         let told = answer.header("api-version");
         if told.is_none() && answer.status >= 400 {
-            return Err(EngineError::Answer {
-                status: answer.status,
-                message: message_of(answer.status, &answer.body),
-            });
+            return Err(refusal(answer.status, &answer.body));
         }
         let agreed = || ApiVersion::agreed(told);
         Ok(Ping {
@@ -251,7 +281,7 @@ impl Engine {
                 },
             }
         }
-        let mut link = self.connect().await?;
+        let mut link: Link = self.connect().await?;
         let received = link.sender.send_request(request).await;
         Ok((received.map_err(|cause| self.http(cause))?, link))
     }
@@ -262,7 +292,11 @@ impl Engine {
         Some(link)
     }
 
-    async fn connect(&self) -> Result<Link, EngineError> {
+    async fn connect<B>(&self) -> Result<Link<B>, EngineError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let pipe = self.opener.open(&self.endpoint).await?;
         let shaken = http1::handshake(TokioIo::new(pipe)).await;
         let (sender, connection) = shaken.map_err(|cause| self.http(cause))?;
@@ -310,6 +344,14 @@ impl Engine {
             url: self.endpoint.url.clone(),
             cause,
         }
+    }
+}
+
+/// An answer that says no.
+fn refusal(status: u16, body: &[u8]) -> EngineError {
+    EngineError::Answer {
+        status,
+        message: message_of(status, body),
     }
 }
 

@@ -6,9 +6,12 @@
 //! `bkhost-bench ask SOCKET TIMES` asks a daemon for its workers and version over so many connections at once, and does
 //! nothing else: the floor of a listing of so many builders.
 //!
+//! `bkhost-bench load SOCKET FILE` loads an archive into a Docker Engine: the floor of a client that first has to get it.
+//!
 //! `bkhost-bench ask-in SOCKET CONTAINER…` asks the daemons in containers of a Docker Engine, all at once, by an exec each.
 
 use std::error::Error;
+use std::io::{Read as _, Write as _};
 use std::time::{Duration, Instant};
 
 use bkhost::buildkit::client::Client;
@@ -40,6 +43,7 @@ fn main() -> Result<()> {
         .build()?;
     match what.as_str() {
         "dial" => show(&runtime.block_on(measure(socket, times()?))?),
+        "load" => load(socket, rest.first().ok_or(USAGE)?)?,
         "ask" => runtime.block_on(all_answer((0..times()?).map(|_| ask(socket))))?,
         "ask-in" => {
             let engines = Engines::default();
@@ -53,7 +57,25 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-const USAGE: &str = "dial SOCKET RUNS, ask SOCKET TIMES, or ask-in SOCKET CONTAINER…";
+/// As little as it can be: the kernel moves the bytes.
+fn load(socket: &str, archive: &str) -> Result<()> {
+    let mut file = std::fs::File::open(archive)?;
+    let length = file.metadata()?.len();
+    let mut stream = std::os::unix::net::UnixStream::connect(socket)?;
+    write!(
+        stream,
+        "POST /images/load?quiet=0 HTTP/1.0\r\nHost: engine\r\nContent-Type: application/x-tar\r\nContent-Length: {length}\r\n\r\n"
+    )?;
+    std::io::copy(&mut file, &mut stream)?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    match answer.contains("Loaded image") {
+        true => Ok(()),
+        false => Err(format!("the engine said: {answer}").into()),
+    }
+}
+
+const USAGE: &str = "dial SOCKET RUNS, ask SOCKET TIMES, load SOCKET FILE, or ask-in SOCKET CONTAINER…";
 
 async fn all_answer(questions: impl Iterator<Item = impl Future<Output = Result<usize>>>) -> Result<()> {
     let answers = futures::future::try_join_all(questions).await?;

@@ -12,9 +12,12 @@ use bkhost::progress::event::Sink;
 use bkhost::store::docker::DockerEnvironment;
 
 use super::engine::open;
+use bkhost_test_support::source::bare;
+
 use super::own::Own;
 use super::{context_at, docker};
 use crate::fixture::{collect, request};
+use crate::harness::{build, unique};
 
 #[test]
 fn it_pushes_there_and_pulls_from_there_and_from_nowhere_else() {
@@ -32,6 +35,46 @@ fn it_pushes_there_and_pulls_from_there_and_from_nowhere_else() {
         said.run().succeeds().prints("pulled");
         let elsewhere = context.call(provided::docker(), ["pull", BUILDKIT_IMAGE]);
         elsewhere.run().fails(1).says("127.0.0.1:1");
+    }
+}
+
+/// The classic store pushes by the engine, the other one by the engine's BuildKit; nobody sees a difference.
+#[test]
+fn an_engines_own_daemon_pushes_what_it_builds() {
+    let (open, closed) = (Registry::start(), Registry::start_with_password());
+    for release in [Release::Current, Release::Old] {
+        let engine = DockerEngine::start_on(release, Network::Host);
+        let context = context_at(&engine);
+        let source = bare(&context, "source", "FROM scratch\nCOPY Dockerfile /\n");
+        let push = |image: &str| {
+            let words = ["--builder", "default", "--push", "-t", image];
+            build(&context, &source).args(words)
+        };
+        let repository = format!("pushed-{}", unique());
+        let name = format!("{repository}:1");
+        let image = open.reference(&name);
+        let said = push(&image)
+            .args(["--metadata-file", "meta.json"])
+            .run()
+            .succeeds();
+        if release == Release::Old {
+            said.says(&format!("pushing {image} with docker"));
+        }
+        let metadata: serde_json::Value = serde_json::from_str(&context.read("meta.json")).unwrap();
+        let found = open.manifest(&repository, "1");
+        assert_eq!(
+            metadata["containerimage.digest"],
+            found.digest.as_str(),
+            "{metadata}"
+        );
+
+        let image = closed.reference(&name);
+        let stranger = push(&image).run().fails(1);
+        stranger.says("ERROR: failed to build: ").says("`docker login");
+        let host = image.split('/').next().unwrap();
+        let login = ["login", "--username", USER, "--password", PASSWORD, host];
+        docker(&context, login);
+        push(&image).run().succeeds();
     }
 }
 

@@ -1,6 +1,7 @@
 //! Where a benchmark runs: a folder in memory with a server, a builder store and a build context of its own.
 
 use std::ffi::OsString;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use crate::bench::measure::Subject;
 use crate::bench::server::Kind;
 use crate::failure::{Failure, Result};
 use crate::inputs;
-use crate::place::Place;
+use crate::place::{self, Place};
 use crate::process;
 
 /// The folder and the server; both end with it.
@@ -23,6 +24,8 @@ pub struct Arena {
     server: Child,
 }
 
+/// Bytes of a large image.
+const LARGE: u64 = 500_000_000;
 const BOOT_LIMIT: Duration = Duration::from_secs(30);
 
 impl Arena {
@@ -97,7 +100,26 @@ impl Arena {
             arguments,
             environment: self.environment(),
             note: self.folder.join("memory"),
+            before: Vec::new(),
+            is_long: false,
         }
+    }
+
+    /// Runs a program to a good end.
+    pub fn run(&self, words: &[&str]) -> Result {
+        process::run_quietly(&mut self.command(words))
+    }
+
+    /// Writes a context whose image is large and cannot be compressed.
+    pub fn write_large(&self) -> Result {
+        let folder = self.folder.join("large");
+        inputs::write(&folder.join("Dockerfile"), b"FROM scratch\nCOPY noise /noise\n")?;
+        let path = folder.join("noise");
+        let failed = |cause: io::Error| Failure::io("write", &path, &cause);
+        let noise = fs::File::open("/dev/urandom").map_err(failed)?;
+        let mut file = fs::File::create(&path).map_err(failed)?;
+        io::copy(&mut noise.take(LARGE), &mut file).map_err(failed)?;
+        Ok(())
     }
 
     fn command(&self, words: &[&str]) -> Command {
@@ -107,19 +129,22 @@ impl Arena {
         command
     }
 
-    fn resolve(&self, words: &[&str]) -> (PathBuf, Vec<String>) {
+    /// A program's file and its arguments.
+    pub fn resolve(&self, words: &[&str]) -> (PathBuf, Vec<String>) {
         let (name, rest) = words.split_first().unwrap_or((&"", &[]));
-        let folder = if name.starts_with("bkhost") {
-            &self.own
-        } else {
-            &self.place.engines()
+        let folder = match *name {
+            "docker" => self.place.engines().join(place::DOCKER),
+            own if own.starts_with("bkhost") => self.own.clone(),
+            _ => self.place.engines(),
         };
         let program = folder.join(name);
-        let context = self.folder.join("context").display().to_string();
+        let path = |name: &str| self.folder.join(name).display().to_string();
         let filled = rest.iter().map(|word| {
             word.replace("{address}", &self.address())
                 .replace("{socket}", &self.socket().display().to_string())
-                .replace("{context}", &context)
+                .replace("{context}", &path("context"))
+                .replace("{large}", &path("large"))
+                .replace("{archive}", &path("large.tar"))
         });
         (program, filled.collect())
     }

@@ -60,6 +60,7 @@ fn named(output: &str, name: &str) -> Result<Figures> {
     wall.sort();
     Ok(Figures {
         wall,
+        cpu: Vec::new(),
         memory: Vec::new(),
     })
 }

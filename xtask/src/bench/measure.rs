@@ -17,6 +17,11 @@ pub struct Subject {
     pub environment: Vec<(&'static str, OsString)>,
     /// A file in memory for what `time` says.
     pub note: PathBuf,
+    /// What is done before each turn and not measured: programs with their arguments.
+    pub before: Vec<(PathBuf, Vec<String>)>,
+    /// It takes seconds: one run a turn gives time, processor time and memory, because what `time` adds is nothing then,
+    /// and its hundredths of a second are enough.
+    pub is_long: bool,
 }
 
 /// What was measured of one program.
@@ -24,6 +29,8 @@ pub struct Subject {
 pub struct Figures {
     /// From start to end, sorted.
     pub wall: Vec<Duration>,
+    /// Processor time of the program and of what it started, sorted; only of what takes long.
+    pub cpu: Vec<Duration>,
     /// Largest resident memory in KiB, sorted.
     pub memory: Vec<u64>,
 }
@@ -32,6 +39,11 @@ impl Figures {
     /// Median time in milliseconds.
     pub fn wall_ms(&self) -> f64 {
         middle(&self.wall).map_or(f64::NAN, |wall| wall.as_secs_f64() * 1000.0)
+    }
+
+    /// Median processor time in milliseconds.
+    pub fn cpu_ms(&self) -> f64 {
+        middle(&self.cpu).map_or(f64::NAN, |cpu| cpu.as_secs_f64() * 1000.0)
     }
 
     /// Shortest and longest time in milliseconds.
@@ -53,20 +65,22 @@ pub fn alternating(subjects: &[Subject], runs: usize) -> Result<Vec<Figures>> {
         .iter()
         .map(|_| Figures {
             wall: Vec::new(),
+            cpu: Vec::new(),
             memory: Vec::new(),
         })
         .collect();
     for subject in subjects {
+        subject.prepare()?;
         subject.wall()?;
     }
     for _ in 0..runs {
         for (subject, figures) in subjects.iter().zip(&mut figures) {
-            figures.wall.push(subject.wall()?);
-            figures.memory.push(subject.memory()?);
+            subject.turn(figures)?;
         }
     }
     for figures in &mut figures {
         figures.wall.sort();
+        figures.cpu.sort();
         figures.memory.sort_unstable();
     }
     Ok(figures)
@@ -77,28 +91,54 @@ fn middle<T>(sorted: &[T]) -> Option<&T> {
 }
 
 impl Subject {
+    fn turn(&self, figures: &mut Figures) -> Result {
+        self.prepare()?;
+        if !self.is_long {
+            figures.wall.push(self.wall()?);
+        }
+        let seen = self.seen()?;
+        if self.is_long {
+            figures.wall.push(seen.wall);
+            figures.cpu.push(seen.cpu);
+        }
+        figures.memory.push(seen.memory);
+        Ok(())
+    }
+
+    fn prepare(&self) -> Result {
+        for (program, arguments) in &self.before {
+            let mut command = Command::new(program);
+            command.args(arguments).envs(self.variables());
+            process::run_quietly(&mut command)?;
+        }
+        Ok(())
+    }
+
+    fn variables(&self) -> impl Iterator<Item = (&str, &OsString)> {
+        self.environment.iter().map(|(name, value)| (*name, value))
+    }
+
     fn wall(&self) -> Result<Duration> {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments);
         self.perform(&mut command)
     }
 
-    fn memory(&self) -> Result<u64> {
+    /// One run as `time` sees it.
+    fn seen(&self) -> Result<Seen> {
         let mut command = Command::new("/usr/bin/time");
         command
-            .args(["--format=%M", "--output"])
+            .args(["--format=%M %U %S", "--output"])
             .arg(&self.note)
             .arg(&self.program)
             .args(&self.arguments);
-        self.perform(&mut command)?;
+        let wall = self.perform(&mut command)?;
         let text = fs::read_to_string(&self.note).map_err(|cause| Failure::io("read", &self.note, &cause))?;
-        text.trim()
-            .parse()
-            .map_err(|_| Failure::new(format!("`time` said `{}`", text.trim())))
+        Seen::parse(&text, wall).ok_or_else(|| Failure::new(format!("`time` said `{}`", text.trim())))
     }
 
     fn perform(&self, command: &mut Command) -> Result<Duration> {
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.envs(self.variables());
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -120,14 +160,40 @@ impl Subject {
     }
 }
 
+/// One run.
+struct Seen {
+    wall: Duration,
+    cpu: Duration,
+    /// In KiB.
+    memory: u64,
+}
+
+impl Seen {
+    fn parse(text: &str, wall: Duration) -> Option<Self> {
+        let mut words = text.split_whitespace();
+        let memory = words.next()?.parse().ok()?;
+        let mut seconds = || Duration::try_from_secs_f64(words.next()?.parse().ok()?).ok();
+        let cpu = seconds()? + seconds()?;
+        Some(Self { wall, cpu, memory })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn what_time_says_is_read() {
+        let seen = Seen::parse("20772 0.36 0.24\n", Duration::ZERO).unwrap();
+        assert_eq!((seen.memory, seen.cpu), (20772, Duration::from_millis(600)));
+        assert!(Seen::parse("Command exited", Duration::ZERO).is_none());
+    }
+
+    #[test]
     fn the_median_is_the_middle_of_the_sorted() {
         let figures = Figures {
             wall: [1, 2, 90].map(Duration::from_millis).into(),
+            cpu: Vec::new(),
             memory: vec![1024, 2048, 4096],
         };
         assert!((figures.wall_ms() - 2.0).abs() < 1e-9);
@@ -142,6 +208,8 @@ mod tests {
             arguments: Vec::new(),
             environment: Vec::new(),
             note: PathBuf::new(),
+            before: Vec::new(),
+            is_long: false,
         };
         assert!(subject("true").wall().is_ok());
         assert!(

@@ -21,6 +21,8 @@ pub struct Row {
 pub struct Aim {
     /// Share of its time.
     pub wall: Option<f64>,
+    /// Share of its processor time.
+    pub cpu: Option<f64>,
     /// Share of its peak memory.
     pub memory: Option<f64>,
     /// Time beyond its own, where a share would say nothing.
@@ -32,27 +34,33 @@ impl Row {
         self.own.wall_ms() / self.figures.wall_ms()
     }
 
+    fn cpu_ratio(&self) -> f64 {
+        self.own.cpu_ms() / self.figures.cpu_ms()
+    }
+
     fn memory_ratio(&self) -> f64 {
         self.own.memory_mib() / self.figures.memory_mib()
     }
 }
 
-/// A Markdown table. The ratios are bkhost's share of the other program's time and memory.
+/// A Markdown table. The ratios are bkhost's share of the other program's time, processor time and memory.
 pub fn markdown(heading: &str, rows: &[Row]) -> String {
     let mut text = format!("# Benchmarks\n\n{heading}\n\n");
-    text.push_str("| case | program | median | range | peak memory | bkhost's time | bkhost's memory |\n|---|---|---|---|---|---|---|\n");
+    text.push_str("| case | program | median | range | CPU | peak memory | bkhost's time | bkhost's CPU | bkhost's memory |\n|---|---|---|---|---|---|---|---|---|\n");
     for row in rows {
         let (least, most) = row.figures.range_ms();
         let _ = writeln!(
             text,
-            "| {} | {} | {} ms | {}–{} | {} | {} | {} |",
+            "| {} | {} | {} ms | {}–{} | {} | {} | {} | {} | {} |",
             row.case,
             row.program,
             ms(row.figures.wall_ms()),
             ms(least),
             ms(most),
+            cpu(row.figures.cpu_ms()),
             mib(row.figures.memory_mib()),
             time(row),
+            share(row, row.cpu_ratio(), row.aim.cpu),
             share(row, row.memory_ratio(), row.aim.memory),
         );
     }
@@ -65,6 +73,15 @@ fn ms(value: f64) -> String {
         format!("{value:.2}")
     } else {
         format!("{value:.1}")
+    }
+}
+
+/// What is short has none: it is below what can be measured.
+fn cpu(value: f64) -> String {
+    if value.is_finite() {
+        format!("{value:.0} ms")
+    } else {
+        "–".to_owned()
     }
 }
 
@@ -112,20 +129,22 @@ pub fn json(heading: &str, rows: &[Row]) -> String {
 }
 
 fn json_row(row: &Row) -> String {
-    let wall: Vec<String> = row
-        .figures
-        .wall
-        .iter()
-        .map(|wall| format!("{:.3}", wall.as_secs_f64() * 1000.0))
-        .collect();
+    let ms = |list: &[Duration]| {
+        let texts = list
+            .iter()
+            .map(|one| format!("{:.3}", one.as_secs_f64() * 1000.0));
+        texts.collect::<Vec<_>>().join(", ")
+    };
     let memory: Vec<String> = row.figures.memory.iter().map(u64::to_string).collect();
     format!(
-        "    {{\"case\": {:?}, \"program\": {:?}, \"wall_ms\": [{}], \"memory_kib\": [{}], \"wall_ratio\": {}, \"memory_ratio\": {}}}",
+        "    {{\"case\": {:?}, \"program\": {:?}, \"wall_ms\": [{}], \"cpu_ms\": [{}], \"memory_kib\": [{}], \"wall_ratio\": {}, \"cpu_ratio\": {}, \"memory_ratio\": {}}}",
         row.case,
         row.program,
-        wall.join(", "),
+        ms(&row.figures.wall),
+        ms(&row.figures.cpu),
         memory.join(", "),
         json_number(row.wall_ratio()),
+        json_number(row.cpu_ratio()),
         json_number(row.memory_ratio()),
     )
 }
@@ -207,6 +226,7 @@ mod tests {
     fn row(program: &str, own: u64, other: u64, aim: Option<f64>) -> Row {
         let figures = |ms| Figures {
             wall: vec![Duration::from_millis(ms)],
+            cpu: Vec::new(),
             memory: vec![ms * 1024],
         };
         Row {
@@ -230,9 +250,9 @@ mod tests {
         ];
         let text = markdown("heading", &rows);
         assert!(text.contains("**0.20×** (aim 0.15× missed)"), "{text}");
-        assert!(text.contains("| 0.20× (aim 0.50×) | 0.20× |"), "{text}");
+        assert!(text.contains("| 0.20× (aim 0.50×) |  | 0.20× |"), "{text}");
         assert!(
-            text.contains("| version | bkhost | 2.00 ms | 2.00–2.00 | 2.0 MiB |  |  |"),
+            text.contains("| version | bkhost | 2.00 ms | 2.00–2.00 | – | 2.0 MiB |  |  |  |"),
             "{text}"
         );
     }
@@ -244,13 +264,26 @@ mod tests {
         native.aim.longer = Some(Duration::from_millis(1));
         let text = markdown("heading", &[native.clone()]);
         assert!(
-            text.contains("| 2.00–2.00 | – | +1.00 ms (aim +1.00 ms) |  |"),
+            text.contains("| 2.00–2.00 | – | – | +1.00 ms (aim +1.00 ms) |  |  |"),
             "{text}"
         );
         native.aim.longer = Some(Duration::from_micros(900));
         let text = markdown("heading", &[native.clone()]);
         assert!(text.contains("**+1.00 ms** (aim +0.90 ms missed)"), "{text}");
         assert!(json("heading", &[native]).contains("\"memory_ratio\": null"));
+    }
+
+    #[test]
+    fn processor_time_has_a_share_and_an_aim() {
+        let mut row = row("buildx", 2, 4, None);
+        row.own.cpu = vec![Duration::from_millis(500)];
+        row.figures.cpu = vec![Duration::from_millis(2000)];
+        row.aim.cpu = Some(0.5);
+        let text = markdown("heading", &[row]);
+        assert!(
+            text.contains("| 2000 ms |") && text.contains("| 0.25× (aim 0.50×) |"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -67,7 +67,11 @@ impl Failures {
 
     /// The same for the failure of an export, which the daemon cannot do without.
     pub(super) fn export(&self, error: &(dyn Error + 'static)) -> Status {
-        let failure = SessionFailure::of(error);
+        self.failed_export(SessionFailure::of(error))
+    }
+
+    /// The same for a failure that is in its words already.
+    pub(super) fn failed_export(&self, failure: SessionFailure) -> Status {
         let status = Status::unknown(failure.message.clone());
         self.lock().export.get_or_insert(failure);
         status

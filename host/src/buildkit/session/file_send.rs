@@ -1,5 +1,7 @@
 //! Exports to the client: files, archives and standard output.
 
+mod archive;
+
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -83,6 +85,10 @@ impl FileSend for ExportTargets {
             ExportTarget::File(path) => receive_bytes(Output::File(path), incoming, &failures).await,
             ExportTarget::Stdout => {
                 receive_bytes(Output::Standard(self.output.clone()), incoming, &failures).await
+            }
+            ExportTarget::Receiver(receiver) => {
+                archive::hand_over(&receiver, incoming, &failures).await?;
+                Ok(Response::new(Box::pin(futures::stream::empty())))
             }
             ExportTarget::None | ExportTarget::Layout(_) => Err(Status::invalid_argument(
                 "this exporter has no file on the client",

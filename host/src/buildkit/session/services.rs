@@ -146,7 +146,10 @@ impl Services {
 fn takes_files(target: &ExportTarget) -> bool {
     matches!(
         target,
-        ExportTarget::Folder { .. } | ExportTarget::File(_) | ExportTarget::Stdout
+        ExportTarget::Folder { .. }
+            | ExportTarget::File(_)
+            | ExportTarget::Stdout
+            | ExportTarget::Receiver(_)
     )
 }
 

@@ -9,7 +9,7 @@ use super::cache::Direction;
 use super::context::{ContextSource, DockerfileSource};
 use super::hosts::ExtraHost;
 use super::named_context::NamedContexts;
-use super::output::{Destination, Output, OutputArgument, Wishes};
+use super::output::{Output, OutputArgument, Wishes};
 use super::secret::SecretArgument;
 use super::ulimit::Ulimits;
 use super::value::{Environment, ValueError, is_true, parse_bool};
@@ -279,7 +279,6 @@ impl BuildRequest {
             terminal: surroundings.terminal,
             working_folder: surroundings.working_folder.to_owned(),
         })?;
-        check_engine(&outputs)?;
         check_tags(&args.tag, &outputs)?;
         let network = network(&args.network)?;
         let hosts = hosts::parse(&args.add_host)?;
@@ -350,27 +349,6 @@ fn platforms(typed: &[String], environment: Environment<'_>) -> Result<Vec<Platf
         Some(value) => Ok(parse_list(&[value])?),
         None => Ok(Vec::new()),
     }
-}
-
-/// Words for a result that would go to an engine.
-///
-/// # Errors
-///
-/// Always, when an output goes there: nothing here speaks to one.
-pub fn check_engine(outputs: &[Output]) -> Result<(), ValueError> {
-    if outputs
-        .iter()
-        .all(|output| output.destination != Destination::Engine)
-    {
-        return Ok(());
-    }
-    Err(engine_refused())
-}
-
-/// The refusal of a result that would go to an engine.
-pub fn engine_refused() -> ValueError {
-    ValueError::new("Cannot load the result into a container engine: no driver here reaches one")
-        .hint("Write an archive with `--output type=docker,dest=FILE` and load it with `docker load -i FILE`")
 }
 
 fn check_tags(tags: &[String], outputs: &[Output]) -> Result<(), ValueError> {
@@ -557,10 +535,6 @@ mod tests {
             (
                 |a| a.build_arg = vec!["BUILDKIT_SYNTAX=".into()],
                 "empty BUILDKIT_SYNTAX build-arg is invalid, use --build-arg BUILDKIT_SYNTAX without '=' for optional behavior",
-            ),
-            (
-                |a| a.load = true,
-                "Cannot load the result into a container engine: no driver here reaches one",
             ),
             (
                 |a| a.metadata_file = Some("/no/such/m".into()),

@@ -2,18 +2,20 @@
 
 mod attributes;
 pub mod exporters;
+pub mod loading;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::cache;
 use super::inputs::Inputs;
 use super::request::{BuildRequest, Network};
 use super::value::{ValueError, is_true};
-use super::{cache, request};
 use crate::buildkit::spec::{
     CacheEntry, RegistryCredentials, SessionSpec, SolveSpec, StandardOutput, random_id,
 };
 use crate::platform::Platform;
+use loading::Loads;
 
 /// Abilities that a driver reports and a build asks for. A key that is absent or unreadable counts as given here.
 pub mod ability {
@@ -27,6 +29,12 @@ pub mod ability {
     pub const CACHE_EXPORT: &str = "cache-export";
     /// One build can have several platforms; absent: yes.
     pub const MULTI_PLATFORM: &str = "multi-platform";
+    /// Images are named by their manifest, not by their configuration; absent: no.
+    pub const PREFER_IMAGE_DIGEST: &str = "prefer-image-digest";
+    /// The daemon pushes images itself; absent: yes. Else the engine that it belongs to does.
+    pub const DIRECT_PUSH: &str = "direct-push";
+    /// What `type=image` is called. Whose driver says so is part of an engine, which keeps the images it builds.
+    pub const EXPORTER: &str = "exporter";
     /// Address of the daemon's machine, for `--add-host NAME:host-gateway`. Empty: this daemon does not tell it; absent: none
     /// of its kind does.
     pub const HOST_GATEWAY: &str = "host-gateway";
@@ -47,6 +55,8 @@ pub struct NodeFacts<'a> {
     pub proxies: &'a BTreeMap<String, String>,
     /// Random value of this installation: tells contexts of the same name on two machines apart.
     pub installation: &'a str,
+    /// The engines that results are loaded into.
+    pub loads: &'a Loads,
 }
 
 impl NodeFacts<'_> {
@@ -54,6 +64,22 @@ impl NodeFacts<'_> {
         self.abilities
             .get(ability)
             .is_none_or(|value| super::value::parse_bool(value).unwrap_or(true))
+    }
+
+    /// An ability that nobody has unless it is said.
+    fn is_said(&self, ability: &str) -> bool {
+        is_true(self.abilities.get(ability))
+    }
+
+    /// The exporter of an engine's own daemon, whose images are that engine's.
+    pub fn engine_exporter(&self) -> Option<&str> {
+        let named = self.abilities.get(ability::EXPORTER).map(String::as_str);
+        named.filter(|name| !name.is_empty())
+    }
+
+    /// Whether the daemon leaves it to its engine to push images.
+    pub fn is_pushed_by_engine(&self) -> bool {
+        self.engine_exporter().is_some() && !self.can(ability::DIRECT_PUSH)
     }
 
     fn has_cap(&self, cap: &str) -> bool {
@@ -70,6 +96,7 @@ impl NodeFacts<'_> {
         ValueError::new(format!(
             "{what} is not supported for the {driver} driver.\nSwitch to a different driver, or turn on the containerd image store, and try again.\nLearn more at https://docs.docker.com/go/{page}/"
         ))
+        .hint("`bkhost create --driver docker-container --use` makes a builder that can")
     }
 }
 
@@ -159,21 +186,9 @@ fn caches(
     Ok((exports, imports))
 }
 
-/// Whether a build of `request` would keep nothing but the daemon's cache.
-pub fn keeps_nothing(request: &BuildRequest, default_load: bool) -> bool {
-    request.outputs.is_empty() && !default_load && !request.switches.no_default_load
-}
-
-/// The refusal of a builder that loads every result into an engine, when `request` leaves the output to it.
-///
-/// # Errors
-///
-/// `default_load` applies to this request.
-pub fn check_default_load(request: &BuildRequest, default_load: bool) -> Result<(), ValueError> {
-    if default_load && request.outputs.is_empty() && !request.switches.no_default_load {
-        return Err(request::engine_refused());
-    }
-    Ok(())
+/// Whether a build of `request` keeps nothing but the daemon's cache.
+pub fn keeps_nothing(request: &BuildRequest, node: &NodeFacts<'_>) -> bool {
+    request.outputs.is_empty() && !request.switches.no_default_load && !exporters::loads_by_default(node)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `bkhost build`: from the command line to the result, with one display for all of it.
 
 pub(super) mod daemons;
+mod engines;
 pub(super) mod failure;
 mod record;
 
@@ -16,6 +17,7 @@ use base64::engine::general_purpose::STANDARD;
 pub use super::super::build::args::BuildArgs;
 use super::super::build::inputs::{self, Inputs, Wanted};
 use super::super::build::request::{BuildRequest, Surroundings, TypedBuild};
+use super::super::build::solve_spec::loading::{Loads, PREFER_IMAGE_DIGEST};
 use super::super::build::solve_spec::{self, NodeFacts};
 use super::super::build::{source_control, value};
 use super::super::display::{self, Display};
@@ -24,6 +26,7 @@ use super::super::env_vars::{self, Environment};
 use super::super::settings::{Choice, Context, resolve_builder};
 use crate::acquire::{AcquireError, Daemon};
 use crate::buildkit::spec::{ExportTarget, Exporter, RegistryCredentials, SolveSpec, Solved, StandardOutput};
+use crate::docker::Engines;
 use crate::driver::node::{Cancel, Drivers, NodeConfig};
 use crate::error::{CommandError, Result};
 use crate::git;
@@ -34,6 +37,7 @@ use crate::progress::{Mode, Summary};
 use crate::store::Store;
 use crate::ui::Ui;
 use daemons::{Found, Goal};
+use engines::BuildEngines;
 use record::Record;
 
 /// The builder that a build goes to, with its nodes as drivers are told of them.
@@ -59,6 +63,8 @@ pub struct Ground<'a> {
     pub drivers: &'a dyn Drivers,
     /// The builder store.
     pub store: &'a Store,
+    /// The Docker Engines that the docker client knows.
+    pub engines: Arc<Engines>,
     /// Registry credentials.
     pub registry: Arc<dyn RegistryCredentials>,
     /// Proxy variables of the docker configuration.
@@ -82,6 +88,7 @@ pub async fn run(context: &Context<'_>, args: BuildArgs) -> Result<()> {
         ui: context.ui,
         drivers: context.drivers,
         store: &context.store,
+        engines: Arc::clone(&context.engines),
         registry: Arc::new(context.credentials()),
         proxies: context
             .contexts
@@ -179,9 +186,7 @@ async fn build(ground: &Ground<'_>, builder: &ChosenBuilder, typed: TypedBuild, 
     let (request, inputs) = load_inputs(request, &ground.cancel).await?;
     let record = Record::new(ground, builder);
     record.stamp();
-    let default_load = default_load(ground, builder);
-    solve_spec::check_default_load(&request, default_load)?;
-    let is_lost = solve_spec::keeps_nothing(&request, default_load);
+    warn_of_variable(ground);
     let goal = Goal {
         drivers: ground.drivers,
         ui: ground.ui,
@@ -203,7 +208,7 @@ async fn build(ground: &Ground<'_>, builder: &ChosenBuilder, typed: TypedBuild, 
         inputs: &inputs,
         sink,
     };
-    let response = solve.run(found, &source_control, &record).await?;
+    let Kept { response, is_lost } = solve.run(found, &source_control, &record).await?;
     Ok(Built {
         request,
         response,
@@ -240,8 +245,8 @@ impl Read for UnbufferedStdin {
     }
 }
 
-/// Whether the builder loads results into a container engine unless told otherwise.
-fn default_load(ground: &Ground<'_>, builder: &ChosenBuilder) -> bool {
+/// A variable that decides about outputs and cannot be read is said, and counts as not set.
+fn warn_of_variable(ground: &Ground<'_>) {
     let variable = env_vars::BUILDX_NO_DEFAULT_LOAD;
     if let Some(text) = ground
         .environment
@@ -253,11 +258,6 @@ fn default_load(ground: &Ground<'_>, builder: &ChosenBuilder) -> bool {
             .ui
             .warn(format!("invalid non-bool value for {variable}: {text}"));
     }
-    let option = builder
-        .nodes
-        .first()
-        .and_then(|node| node.options.get("default-load"));
-    value::is_true(option)
 }
 
 /// Said of a build that has succeeded: of a failed one there is nothing to keep.
@@ -302,6 +302,13 @@ struct Solve<'a> {
     sink: Sink,
 }
 
+/// What a build gave.
+struct Kept {
+    response: BTreeMap<String, String>,
+    /// It stays in the daemon's cache only, and nobody asked for that.
+    is_lost: bool,
+}
+
 impl Solve<'_> {
     /// Runs the solve and completes the daemon's response.
     async fn run(
@@ -309,7 +316,7 @@ impl Solve<'_> {
         found: Found,
         source_control: &BTreeMap<String, String>,
         record: &Record<'_>,
-    ) -> Result<BTreeMap<String, String>> {
+    ) -> Result<Kept> {
         let Found { daemon, platforms } = found;
         let (abilities, capabilities) = tokio::join!(daemon.abilities(), daemon.client.capabilities());
         let abilities = abilities.map_err(failure::of_acquire)?;
@@ -317,6 +324,13 @@ impl Solve<'_> {
             Ok(capabilities) => capabilities,
             Err(error) => return Err(failure::of_call(error, &daemon).await),
         };
+        let engines = BuildEngines {
+            ground: self.ground,
+            builder: self.builder,
+            node: &daemon.name,
+            sink: &self.sink,
+        };
+        let unknown = Loads::new();
         let facts = NodeFacts {
             driver: &self.builder.driver,
             abilities: &abilities,
@@ -324,6 +338,11 @@ impl Solve<'_> {
             platforms: &platforms,
             proxies: &self.ground.proxies,
             installation: &record.installation(),
+            loads: &unknown,
+        };
+        let facts = NodeFacts {
+            loads: &engines.loads(self.request, &facts).await?,
+            ..facts
         };
         let spec = self.spec(&facts, source_control)?;
         let reference = spec.reference.clone();
@@ -331,7 +350,11 @@ impl Solve<'_> {
         let exporters = spec.exporters.clone();
         let solved = self.solve(&daemon, spec).await?;
         let mut response = solved.response;
+        name_by_manifest(&exporters, &mut response);
         enter_layouts(&exporters, &response)?;
+        if facts.is_pushed_by_engine() {
+            engines.push(&exporters, &mut response).await?;
+        }
         response.extend(
             record
                 .provenance(&daemon, &reference, self.request, &self.sink)
@@ -339,7 +362,10 @@ impl Solve<'_> {
         );
         let address = format!("{}/{}/{reference}", self.builder.name, daemon.name);
         response.insert(metadata::BUILD_REF.to_owned(), address);
-        Ok(response)
+        Ok(Kept {
+            response,
+            is_lost: solve_spec::keeps_nothing(self.request, &facts),
+        })
     }
 
     fn spec(&self, facts: &NodeFacts<'_>, source_control: &BTreeMap<String, String>) -> Result<SolveSpec> {
@@ -363,6 +389,14 @@ impl Solve<'_> {
             Ok(solved) => Ok(solved),
             Err(error) => Err(failure::of_solve(error, daemon).await),
         }
+    }
+}
+
+/// An engine with the containerd store calls an image by its manifest, so that is its id.
+fn name_by_manifest(exporters: &[Exporter], response: &mut BTreeMap<String, String>) {
+    let prefers = |exporter: &Exporter| value::is_true(exporter.attributes.get(PREFER_IMAGE_DIGEST));
+    if exporters.iter().any(prefers) {
+        response.remove("containerimage.config.digest");
     }
 }
 

@@ -35,15 +35,16 @@ pub(super) async fn whole(mut body: Incoming, limit: usize) -> hyper::Result<Opt
 /// The body of an answer as it comes. Dropping it closes the connection.
 pub struct AnswerStream {
     body: StreamReader<BoxStream<'static, io::Result<Bytes>>, Bytes>,
-    _link: Link,
+    _link: Box<dyn Send>,
 }
 
 impl AnswerStream {
-    pub(super) fn new(body: Incoming, link: Link) -> Self {
+    /// `link` is what must stay open for it.
+    pub(super) fn new<B: Send + 'static>(body: Incoming, link: Link<B>) -> Self {
         let data = BodyDataStream::new(body).map_err(io_error);
         Self {
             body: StreamReader::new(data.boxed()),
-            _link: link,
+            _link: Box::new(link),
         }
     }
 }

@@ -96,6 +96,27 @@ impl Request {
             let limit = BODY_LIMIT >> 20;
             return Err(invalid(format!("its body has more than {limit} MiB")));
         }
+        let mut sent = self.wire_with(Full::new(self.body.clone()), endpoint, version)?;
+        if self.body.is_empty() && matches!(self.method.as_str(), "POST" | "PUT" | "PATCH") {
+            // Proxies in front of engines want to know that nothing comes.
+            let headers = sent.headers_mut();
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        Ok(sent)
+    }
+
+    /// The request as it is sent with another body than its own.
+    pub(super) fn wire_with<B>(
+        &self,
+        body: B,
+        endpoint: &Endpoint,
+        version: Option<ApiVersion>,
+    ) -> Result<http::Request<B>, EngineError> {
+        let invalid = |why: String| EngineError::Request {
+            method: self.method.clone(),
+            path: self.path.clone(),
+            why,
+        };
         if !self.path.starts_with('/') {
             return Err(invalid("its path does not begin with `/`".to_owned()));
         }
@@ -104,7 +125,7 @@ impl Request {
             Some(version) => format!("{base}/v{version}{}", self.path),
             None => format!("{base}{}", self.path),
         };
-        let mut sent = http::Request::new(Full::new(self.body.clone()));
+        let mut sent = http::Request::new(body);
         *sent.method_mut() = self
             .method
             .parse::<Method>()
@@ -122,10 +143,6 @@ impl Request {
                 .parse::<HeaderValue>()
                 .map_err(|error| invalid(error.to_string()))?;
             headers.append(name, value);
-        }
-        if self.body.is_empty() && matches!(self.method.as_str(), "POST" | "PUT" | "PATCH") {
-            // Proxies in front of engines want to know that nothing comes.
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         if self.upgrade {
             headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));

@@ -27,7 +27,7 @@ pub fn compose(
     }
     arguments(request, node, &mut attributes);
     frontend(request, &mut attributes);
-    selection(request, &mut attributes);
+    selection(request, node, &mut attributes);
     attestations(request, node, &mut attributes)?;
     platforms(request, node, &mut attributes)?;
     steps(request, node, &mut attributes)?;
@@ -66,7 +66,7 @@ fn frontend(request: &BuildRequest, attributes: &mut Attributes) {
     }
 }
 
-fn selection(request: &BuildRequest, attributes: &mut Attributes) {
+fn selection(request: &BuildRequest, node: &NodeFacts<'_>, attributes: &mut Attributes) {
     if let Some(target) = &request.target {
         set(attributes, "target", target);
     }
@@ -77,6 +77,9 @@ fn selection(request: &BuildRequest, attributes: &mut Attributes) {
     }
     if request.pull {
         set(attributes, "image-resolve-mode", "pull");
+    } else if node.engine_exporter().is_some() {
+        // Images that the engine has are not looked for in registries.
+        set(attributes, "image-resolve-mode", "local");
     }
 }
 

@@ -1,22 +1,26 @@
 //! Which exporters a build asks for on its node, and where their data goes.
 
+use std::collections::BTreeMap;
+
 use super::super::output::{Destination, Output, is_pushed};
-use super::super::request::{BuildRequest, engine_refused};
-use super::super::value::ValueError;
+use super::super::request::BuildRequest;
+use super::super::value::{ValueError, is_true};
+use super::loading::{self, PREFER_IMAGE_DIGEST};
 use super::{NodeFacts, ability};
 use crate::buildkit::spec::{ExportTarget, Exporter};
 
 /// Exporters in the order of the command line.
 pub fn choose(request: &BuildRequest, node: &NodeFacts<'_>) -> Result<Vec<Exporter>, ValueError> {
-    super::check_default_load(request, default_load(node))?;
-    if request.outputs.len() > 1 && !node.has_cap("exporter.multiple") {
+    let implied = implied(request, node);
+    let outputs: Vec<&Output> = request.outputs.iter().chain(&implied).collect();
+    if outputs.len() > 1 && !node.has_cap("exporter.multiple") {
         return Err(ValueError::new(
             "multiple outputs currently unsupported by the current BuildKit daemon, please upgrade to version v0.13+ or use a single output",
         ));
     }
-    let named = request
-        .outputs
-        .iter()
+    check_annotations(&outputs, node)?;
+    let named = outputs
+        .into_iter()
         .map(|output| name(output, request))
         .collect::<Result<Vec<_>, _>>()?;
     named
@@ -26,16 +30,44 @@ pub fn choose(request: &BuildRequest, node: &NodeFacts<'_>) -> Result<Vec<Export
         .collect()
 }
 
+/// The output of a build that names none, where the builder has one: an engine's own daemon keeps the image, others load it
+/// into an engine if their driver says so.
+pub fn implied(request: &BuildRequest, node: &NodeFacts<'_>) -> Option<Output> {
+    let is_wanted = request.outputs.is_empty() && !request.switches.no_default_load;
+    let (kind, destination) = match node.engine_exporter() {
+        Some(_) => ("image", Destination::Daemon),
+        None => ("docker", Destination::Engine),
+    };
+    (is_wanted && loads_by_default(node)).then(|| Output {
+        kind: kind.to_owned(),
+        attributes: BTreeMap::new(),
+        destination,
+    })
+}
+
+/// Whether the node puts results into an engine unless told otherwise.
+pub fn loads_by_default(node: &NodeFacts<'_>) -> bool {
+    node.is_said(ability::DEFAULT_LOAD)
+}
+
+/// A classic image store has no index that could have annotations.
+fn check_annotations(outputs: &[&Output], node: &NodeFacts<'_>) -> Result<(), ValueError> {
+    let of_index = |key: &String| key.starts_with("annotation-index");
+    let mut keys = outputs.iter().flat_map(|output| output.attributes.keys());
+    if node.engine_exporter().is_some() && !node.can(ability::MULTI_PLATFORM) && keys.any(of_index) {
+        return Err(
+            ValueError::new("index annotations not supported for single platform export")
+                .hint("Annotate the manifest: `--annotation manifest:KEY=VALUE`"),
+        );
+    }
+    Ok(())
+}
+
 /// What `--output type=` takes.
 pub const EXPORTERS: [&str; 7] = ["cacheonly", "docker", "image", "local", "oci", "registry", "tar"];
 
 /// A pseudo exporter: nothing but the cache, without the warning that nothing is kept.
 const CACHE_ONLY: &str = "cacheonly";
-
-/// Whether the node loads results into an engine unless told otherwise.
-pub fn default_load(node: &NodeFacts<'_>) -> bool {
-    node.abilities.contains_key(ability::DEFAULT_LOAD) && node.can(ability::DEFAULT_LOAD)
-}
 
 fn is_image(output: &Output) -> bool {
     matches!(output.kind.as_str(), "image" | "oci" | "docker")
@@ -56,57 +88,88 @@ fn name(output: &Output, request: &BuildRequest) -> Result<Output, ValueError> {
 }
 
 fn exporter(output: Output, request: &BuildRequest, node: &NodeFacts<'_>) -> Result<Exporter, ValueError> {
-    const PAGE: &str = "build-exporters";
-    match output.kind.as_str() {
-        "oci" if !node.can(ability::OCI_EXPORTER) => return Err(node.unsupported("OCI exporter", PAGE)),
-        "docker" => {
-            check_single(&output, request, node)?;
-            if !node.can(ability::DOCKER_EXPORTER) {
-                return Err(node.unsupported("Docker exporter", PAGE));
-            }
-        }
-        _ => {}
+    let (mut output, receiver) = match output.destination {
+        Destination::Engine => loading::decide(output, request, node)?,
+        _ => (output, None),
+    };
+    if output.kind == "docker" && receiver.is_none() && !is_single(request, node) {
+        return Err(ValueError::new(
+            "docker exporter does not support exporting manifest lists, use the oci exporter instead",
+        ));
     }
-    let mut attributes = output.attributes;
+    check_archive(&output, node)?;
     if let Some(wanted) = request.build_args.get("BUILDKIT_INLINE_BUILDINFO_ATTRS")
-        && matches!(output.kind.as_str(), "image" | "oci" | "docker")
+        && is_image(&output)
     {
-        attributes.insert("buildinfo-attrs".to_owned(), wanted.clone());
+        let key = "buildinfo-attrs".to_owned();
+        output.attributes.insert(key, wanted.clone());
     }
-    if request.switches.no_default_oci_artifact
-        && node.attests()
-        && matches!(output.kind.as_str(), "image" | "oci")
-    {
-        attributes
-            .entry("oci-artifact".to_owned())
-            .or_insert_with(|| "false".to_owned());
+    if output.kind == "image" {
+        name_as_engine(&mut output, node)?;
+    }
+    if request.switches.no_default_oci_artifact && node.attests() && has_artifacts(&output, node) {
+        let artifact = output.attributes.entry("oci-artifact".to_owned());
+        artifact.or_insert_with(|| "false".to_owned());
     }
     Ok(Exporter {
+        target: match receiver {
+            Some(receiver) => ExportTarget::Receiver(receiver),
+            None => target(output.destination),
+        },
         kind: output.kind,
-        attributes,
-        target: target(output.destination)?,
+        attributes: output.attributes,
     })
 }
 
-/// A docker archive holds one image without attestations.
-fn check_single(output: &Output, request: &BuildRequest, node: &NodeFacts<'_>) -> Result<(), ValueError> {
-    let attested = request.attestations.values().any(Option::is_some);
-    if node.platforms.len() <= 1 && !attested {
-        return Ok(());
+/// Not every daemon writes archives.
+fn check_archive(output: &Output, node: &NodeFacts<'_>) -> Result<(), ValueError> {
+    let (ability, name) = match output.kind.as_str() {
+        "oci" => (ability::OCI_EXPORTER, "OCI exporter"),
+        "docker" => (ability::DOCKER_EXPORTER, "Docker exporter"),
+        _ => return Ok(()),
+    };
+    match node.can(ability) {
+        true => Ok(()),
+        false => Err(node.unsupported(name, "build-exporters")),
     }
-    Err(ValueError::new(match output.destination {
-        Destination::Engine => "docker exporter does not currently support exporting manifest lists",
-        _ => "docker exporter does not support exporting manifest lists, use the oci exporter instead",
-    }))
 }
 
-fn target(destination: Destination) -> Result<ExportTarget, ValueError> {
-    Ok(match destination {
-        Destination::Daemon => ExportTarget::None,
-        Destination::Engine => return Err(engine_refused()),
+/// An engine's own daemon has an exporter that puts images where the engine finds them.
+fn name_as_engine(output: &mut Output, node: &NodeFacts<'_>) -> Result<(), ValueError> {
+    let Some(exporter) = node.engine_exporter() else {
+        return Ok(());
+    };
+    if is_pushed(output) && is_true(output.attributes.get("push-by-digest")) {
+        let driver = node.driver;
+        return Err(ValueError::new(format!(
+            "push-by-digest is currently not implemented for {driver} driver, please create a new builder instance"
+        ))
+        .hint("`bkhost create --driver docker-container --use` makes one"));
+    }
+    exporter.clone_into(&mut output.kind);
+    if node.is_said(ability::PREFER_IMAGE_DIGEST) {
+        let digest = output.attributes.entry(PREFER_IMAGE_DIGEST.to_owned());
+        digest.or_insert_with(|| "true".to_owned());
+    }
+    Ok(())
+}
+
+fn has_artifacts(output: &Output, node: &NodeFacts<'_>) -> bool {
+    matches!(output.kind.as_str(), "image" | "oci") || node.engine_exporter() == Some(&output.kind)
+}
+
+/// Whether the result is one image without attestations, which is all that a docker archive holds.
+pub fn is_single(request: &BuildRequest, node: &NodeFacts<'_>) -> bool {
+    let attested = request.attestations.values().any(Option::is_some);
+    node.platforms.len() <= 1 && !attested
+}
+
+fn target(destination: Destination) -> ExportTarget {
+    match destination {
+        Destination::Daemon | Destination::Engine => ExportTarget::None,
         Destination::Folder { path, delete } => ExportTarget::Folder { path, delete },
         Destination::File(path) => ExportTarget::File(path),
         Destination::Stdout => ExportTarget::Stdout,
         Destination::Layout(path) => ExportTarget::Layout(path),
-    })
+    }
 }

@@ -1,8 +1,13 @@
+use super::loading::LoadTarget;
 use super::*;
-use crate::buildkit::spec::{Credential, ExportTarget, StandardOutput};
+use crate::buildkit::session::SessionFailure;
+use crate::buildkit::spec::{
+    Archive, Credential, ExportTarget, Exporter, ReceiveArchive, Receiver, StandardOutput,
+};
 use crate::cli::build::args::BuildArgs;
 use crate::cli::build::inputs::{Wanted, load};
 use crate::cli::build::request::{Surroundings, TypedBuild};
+use crate::docker::load::ImageStore;
 use async_trait::async_trait;
 use clap::{Args as _, Command, FromArgMatches as _};
 use std::path::{Path, PathBuf};
@@ -28,6 +33,7 @@ struct Case {
     platforms: Vec<Platform>,
     proxies: BTreeMap<String, String>,
     environment: BTreeMap<String, String>,
+    loads: Loads,
 }
 
 impl Default for Case {
@@ -38,14 +44,65 @@ impl Default for Case {
             platforms: Vec::new(),
             proxies: BTreeMap::new(),
             environment: BTreeMap::new(),
+            loads: Loads::new(),
         }
     }
 }
+
+/// Nobody loads anything here.
+struct NoEngine;
+
+#[async_trait]
+impl ReceiveArchive for NoEngine {
+    async fn receive(&self, _: Archive) -> Result<(), SessionFailure> {
+        Ok(())
+    }
+}
+
+const CLASSIC: &[(&str, &str)] = &[
+    ("oci-exporter", "false"),
+    ("docker-exporter", "false"),
+    ("cache-export", "false"),
+    ("multi-platform", "false"),
+    ("direct-push", "false"),
+    ("prefer-image-digest", "false"),
+    ("default-load", "true"),
+    ("exporter", "moby"),
+];
+const CONTAINERD: &[(&str, &str)] = &[
+    ("multi-platform", "true"),
+    ("direct-push", "true"),
+    ("prefer-image-digest", "true"),
+    ("default-load", "true"),
+    ("exporter", "moby"),
+];
 
 impl Case {
     fn able(mut self, key: &str, value: &str) -> Self {
         self.abilities.insert(key.into(), value.into());
         self
+    }
+
+    /// The daemon of an engine.
+    fn of_engine(abilities: &[(&str, &str)]) -> Self {
+        let able = |case: Self, (key, value): &(&str, &str)| case.able(key, value);
+        let mut case = abilities.iter().fold(Self::default(), able);
+        case.loads.insert(String::new(), LoadTarget::Own);
+        case
+    }
+
+    /// A daemon beside an engine with such a store, the one of the docker context `context`.
+    fn beside(mut self, context: &str, store: ImageStore) -> Self {
+        let receiver = Receiver::new(NoEngine);
+        let target = LoadTarget::Other { store, receiver };
+        self.loads.insert(context.into(), target);
+        self
+    }
+
+    fn exporters(&self, arguments: &[&str]) -> Vec<String> {
+        let exporters = self.spec(arguments).unwrap().exporters;
+        let line = |e: Exporter| format!("{} {:?} {:?}", e.kind, e.attributes, e.target);
+        exporters.into_iter().map(line).collect()
     }
 
     fn without_caps(mut self) -> Self {
@@ -100,6 +157,7 @@ impl Case {
             platforms: &self.platforms,
             proxies: &self.proxies,
             installation: "0123",
+            loads: &self.loads,
         };
         let source_control = [("vcs:revision".to_owned(), "abc".to_owned())].into();
         compose(
@@ -352,14 +410,51 @@ fn refusals_of_exporters_have_the_known_texts() {
             "docker exporter does not support exporting manifest lists, use the oci exporter instead",
         ),
         (
-            Case::default().able("default-load", "true"),
+            Case::default()
+                .on(&["linux/amd64", "linux/arm64"])
+                .beside("", ImageStore::Classic),
+            &["--load"],
+            "docker exporter does not currently support exporting manifest lists",
+        ),
+        (
+            Case::default().beside("", ImageStore::Classic),
+            &["--load", "--sbom=true"],
+            "docker exporter does not currently support exporting manifest lists",
+        ),
+        (
+            Case::of_engine(CLASSIC).on(&["linux/amd64", "linux/arm64"]),
+            &["--load"],
+            "docker exporter does not currently support exporting manifest lists",
+        ),
+        (
+            Case::of_engine(CLASSIC).on(&["linux/amd64", "linux/arm64"]),
             &[],
-            "Cannot load the result into a container engine: no driver here reaches one",
+            "Multi-platform build is not supported for the remote driver.",
+        ),
+        (
+            Case::of_engine(CLASSIC).beside("other", ImageStore::Classic),
+            &["--output=type=docker,context=other"],
+            "Docker exporter is not supported for the remote driver.",
+        ),
+        (
+            Case::of_engine(CLASSIC),
+            &["--annotation=index:a=b", "-o", "type=image"],
+            "index annotations not supported for single platform export",
+        ),
+        (
+            Case::of_engine(CONTAINERD),
+            &["-o", "type=image,name=a,push=true,push-by-digest=true"],
+            "push-by-digest is currently not implemented for remote driver, please create a new builder instance",
         ),
         (
             Case::default().able("cache-export", "false"),
             &["--cache-to", "a/b"],
             "Cache export is not supported for the remote driver.",
+        ),
+        (
+            Case::of_engine(CLASSIC).able("host-gateway", ""),
+            &["--add-host", "a:host-gateway"],
+            "unable to derive the IP value for host-gateway: host-gateway IP not found",
         ),
         (
             Case::default(),
@@ -373,6 +468,60 @@ fn refusals_of_exporters_have_the_known_texts() {
             "{arguments:?}"
         );
     }
+}
+
+#[test]
+fn a_load_has_the_form_that_the_engine_takes() {
+    let classic = Case::default().beside("", ImageStore::Classic);
+    assert_eq!(
+        classic.exporters(&["--load", "-t", "a"]),
+        [r#"docker {"name": "a"} Receiver(Receiver)"#]
+    );
+    let containerd = Case::default()
+        .on(&["linux/amd64", "linux/arm64"])
+        .beside("there", ImageStore::Containerd);
+    assert_eq!(
+        containerd.exporters(&["-o", "type=docker,context=there", "--sbom=true"]),
+        [r#"oci {"prefer-image-digest": "true"} Receiver(Receiver)"#]
+    );
+    let loading = Case::default()
+        .able("default-load", "true")
+        .beside("", ImageStore::Classic);
+    assert_eq!(loading.exporters(&[]), ["docker {} Receiver(Receiver)"]);
+}
+
+#[test]
+fn an_engines_own_daemon_transfers_nothing() {
+    let classic = Case::of_engine(CLASSIC);
+    let containerd = Case::of_engine(CONTAINERD).on(&["linux/amd64", "linux/arm64"]);
+    for arguments in [
+        &[][..],
+        &["--load"],
+        &["-o", "type=image"],
+        &["-o", "type=docker"],
+    ] {
+        assert_eq!(classic.exporters(arguments), ["moby {} None"], "{arguments:?}");
+        let named = [arguments, &["-t", "a"]].concat();
+        assert_eq!(
+            containerd.exporters(&named),
+            [r#"moby {"name": "a", "prefer-image-digest": "true"} None"#],
+            "{arguments:?}"
+        );
+    }
+    assert_eq!(
+        classic.spec(&[]).unwrap().attributes["image-resolve-mode"],
+        "local"
+    );
+    let elsewhere = Case::of_engine(CONTAINERD).beside("there", ImageStore::Classic);
+    assert_eq!(
+        elsewhere.exporters(&["-o", "type=docker,context=there"]),
+        ["docker {} Receiver(Receiver)"]
+    );
+    let pushed = ["--push", "-t", "r/a"];
+    assert_eq!(
+        classic.exporters(&pushed),
+        [r#"moby {"name": "r/a", "push": "true", "unpack": "false"} None"#]
+    );
 }
 
 #[test]

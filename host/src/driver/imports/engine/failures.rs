@@ -60,7 +60,7 @@ fn kind(error: &EngineError) -> ErrorKind {
         E::NotUpgraded { status, .. } => of_status(*status),
         E::Large { .. } => ErrorKind::Exhausted,
         E::Credentials { .. } => ErrorKind::Unauthenticated,
-        E::Pull { .. } => ErrorKind::Other,
+        E::Pull { .. } | E::Load { .. } | E::Push { .. } => ErrorKind::Other,
     }
 }
 
