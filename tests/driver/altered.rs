@@ -29,13 +29,17 @@ const FORBIDDEN: &[(&str, &str)] = &[
         "POST /containers/create?name=other {\"Image\":\"moby/buildkit:buildx-stable-1\"}",
         "does not allow `name=other` in the query",
     ),
-    // The throw-away container without a name has no powers, and runs nothing but `true`.
+    // A container without a name is nobody's; the throw-away one has no powers, and runs nothing but `true`.
     (
         "POST /containers/create {\"Image\":\"moby/buildkit:buildx-stable-1\",\"HostConfig\":{\"Privileged\":true}}",
+        "requires `name` in the query",
+    ),
+    (
+        "POST /containers/create?name=bkhost_probe_b0 {\"Image\":\"moby/buildkit:buildx-stable-1\",\"HostConfig\":{\"Privileged\":true}}",
         "does not allow the body's field `/HostConfig/Privileged`",
     ),
     (
-        "POST /containers/create {\"Image\":\"moby/buildkit:buildx-stable-1\",\"HostConfig\":{\"NetworkMode\":\"none\",\"AutoRemove\":true}}",
+        "POST /containers/create?name=bkhost_probe_b0 {\"Image\":\"moby/buildkit:buildx-stable-1\",\"HostConfig\":{\"NetworkMode\":\"none\",\"AutoRemove\":true}}",
         "requires the body's field `/Entrypoint/0`",
     ),
     (
