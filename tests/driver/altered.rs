@@ -29,17 +29,17 @@ const FORBIDDEN: &[(&str, &str)] = &[
         "POST /containers/create?name=other {\"Image\":\"moby/buildkit:buildx-stable-1\"}",
         "does not allow `name=other` in the query",
     ),
-    // A container without a name is nobody's; the throw-away one has no powers, and runs nothing but `true`.
     (
         "POST /containers/create {\"Image\":\"moby/buildkit:buildx-stable-1\",\"HostConfig\":{\"Privileged\":true}}",
         "requires `name` in the query",
     ),
+    // The throw-away container has no powers, and runs nothing but `true`.
     (
-        "POST /containers/create?name=bkhost_probe_b0 {\"Image\":\"moby/buildkit:buildx-stable-1\",\"HostConfig\":{\"Privileged\":true}}",
+        "PROBE {\"Image\":\"moby/buildkit:buildx-stable-1\",\"HostConfig\":{\"Privileged\":true}}",
         "does not allow the body's field `/HostConfig/Privileged`",
     ),
     (
-        "POST /containers/create?name=bkhost_probe_b0 {\"Image\":\"moby/buildkit:buildx-stable-1\",\"HostConfig\":{\"NetworkMode\":\"none\",\"AutoRemove\":true}}",
+        "PROBE {\"Image\":\"moby/buildkit:buildx-stable-1\",\"HostConfig\":{\"NetworkMode\":\"none\",\"AutoRemove\":true}}",
         "requires the body's field `/Entrypoint/0`",
     ),
     (
@@ -96,7 +96,9 @@ const FORBIDDEN: &[(&str, &str)] = &[
     ("POST /images/create?fromImage=evil", NO_RULE),
 ];
 const NO_RULE: &str = "no rule of the driver's manifest allows this method and path";
-/// Of the node `b0`.
+/// The node's throw-away container.
+const PROBE: &str = "POST /containers/create?name=bkhost_probe_b0 ";
+/// The container of the node `b0`.
 const CREATE: &str = "POST /containers/create?name=buildx_buildkit_b0 ";
 
 fn config(endpoint: String, ask: &str) -> NodeConfig {
@@ -104,7 +106,11 @@ fn config(endpoint: String, ask: &str) -> NodeConfig {
         builder: "b".to_owned(),
         node: "b0".to_owned(),
         endpoint,
-        options: [("ask".to_owned(), ask.replacen("CREATE ", CREATE, 1))].into(),
+        options: [(
+            "ask".to_owned(),
+            ask.replacen("CREATE ", CREATE, 1).replacen("PROBE ", PROBE, 1),
+        )]
+        .into(),
         ..NodeConfig::default()
     }
 }
