@@ -10,6 +10,7 @@ use super::auth;
 use super::error::EngineError;
 use super::messages::{Message, Messages};
 use super::transport::{Engine, Request};
+use super::watch::{Heard, while_alive};
 use crate::buildkit::spec::RegistryCredentials;
 
 /// Most layers whose progress is summed; images have at most 127.
@@ -104,7 +105,7 @@ pub trait Progress: Send {
     async fn report(&mut self, current: u64, total: u64);
 }
 
-/// Pulls an image.
+/// Pulls an image, for as long as the engine lives.
 pub async fn pull(
     engine: &Engine,
     credentials: &dyn RegistryCredentials,
@@ -116,17 +117,19 @@ pub async fn pull(
     let credential = credential.map_err(|text| EngineError::Credentials { text })?;
     let request = Request::new("POST", image.pull_path(platform))
         .with_header("x-registry-auth", auth::header(&credential, &image.registry));
-    let answer = engine.open_stream(&request).await?;
-    follow(answer, engine.url(), progress).await
+    let heard = Heard::default();
+    let pulling = async {
+        let answer = engine.open_stream(&request).await?;
+        follow(Messages::new(answer, engine.url(), &heard), progress).await
+    };
+    while_alive(engine, || heard.times(), pulling).await
 }
 
 /// Reads the messages of a pull to their end.
 async fn follow(
-    answer: impl AsyncRead + Unpin,
-    url: &str,
+    mut messages: Messages<impl AsyncRead + Unpin>,
     progress: &mut dyn Progress,
 ) -> Result<(), EngineError> {
-    let mut messages = Messages::new(answer, url);
     let mut layers = Layers::default();
     while let Some(message) = messages.next().await? {
         if let Some(message) = message.failure() {
@@ -223,7 +226,8 @@ mod tests {
 
     async fn followed(messages: &str) -> (Result<(), EngineError>, Vec<(u64, u64)>) {
         let mut told = Vec::new();
-        let outcome = follow(messages.as_bytes(), "unix:///s", &mut told).await;
+        let messages = Messages::new(messages.as_bytes(), "unix:///s", &Heard::default());
+        let outcome = follow(messages, &mut told).await;
         (outcome, told)
     }
 
