@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use bkhost_driver::engine::{Framing, Request, Response};
-use bkhost_driver::{ByteStream, Connection, Error, ErrorKind, Result};
+use bkhost_driver::{ByteStream, Connection, Deadline, Error, ErrorKind, Result};
 use serde_json::{Value, json};
 
 use crate::clock;
 
-/// Most that is read of what a command prints, or of the last lines of a log.
+/// Most that is kept of what a command prints, or of the last lines of a log.
 const LONGEST_OUTPUT: usize = 64 << 10;
 
 /// Lines of a log that are shown.
@@ -209,19 +209,20 @@ pub fn connect(container: &str, command: &[&str], timeout: Duration) -> Result<C
     start_exec(&exec).hijack(Framing::Multiplexed, timeout)
 }
 
-/// The last lines of a container's log, or those before a time on the engine's clock; empty when they cannot be had. What
-/// was written to stderr comes first: there the daemon says what is wrong, while pages of help go to stdout.
-pub fn last_lines(container: &str, until: Option<Duration>, timeout: Duration) -> String {
+/// The last lines of a container's log, or those before a time on the engine's clock; empty when they cannot be had within
+/// `limit`. What was written to stderr comes first: there the daemon says what is wrong, while pages of help go to stdout.
+pub fn last_lines(container: &str, until: Option<Duration>, limit: Duration) -> String {
+    let deadline = Deadline::within(limit);
     let until = until.map_or_else(String::new, |time| format!("&until={}", clock::query(time)));
     let read = |streams: &str| {
         // Old engines count the lines of both streams, also where only one is asked for.
         let path = format!("/containers/{container}/logs?{streams}&follow=0&tail=200{until}");
-        let stream = Request::new("GET", path).open_stream(Framing::Multiplexed, timeout);
-        let text = stream.and_then(|stream| read_all(stream, timeout));
+        let stream = Request::new("GET", path).open_stream(Framing::Multiplexed, deadline.timeout(limit));
+        let text = stream.and_then(|stream| read_end(stream, deadline, limit));
         tail(text.unwrap_or_default().trim_end())
     };
     let errors = read("stdout=0&stderr=1");
-    match errors.is_empty() {
+    match errors.is_empty() && !deadline.is_over() {
         true => read("stdout=1&stderr=0"),
         false => errors,
     }
@@ -293,6 +294,21 @@ fn read_all(mut stream: ByteStream, timeout: Duration) -> Result<String> {
     }
 }
 
+/// The end of what a stream has until `deadline`.
+fn read_end(mut stream: ByteStream, deadline: Deadline, limit: Duration) -> Result<String> {
+    let mut output = Vec::new();
+    loop {
+        stream.set_timeout(deadline.timeout(limit));
+        let part = stream.receive(LONGEST_OUTPUT)?;
+        if part.is_empty() {
+            return Ok(String::from_utf8_lossy(&output).into_owned());
+        }
+        output.extend_from_slice(&part);
+        let surplus = output.len().saturating_sub(LONGEST_OUTPUT);
+        output.drain(..surplus);
+    }
+}
+
 fn found(answer: Response) -> Result<bool> {
     match answer.status {
         404 => Ok(false),
@@ -356,4 +372,22 @@ fn percent_encoded(text: &str) -> String {
         }
         encoded
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use bkhost_driver::testing::Host;
+
+    use super::*;
+
+    #[test]
+    fn of_a_long_log_the_end_is_told() {
+        let host = Host::new();
+        let long = "x".repeat(100);
+        let log: Vec<String> = (0..2000).map(|number| format!("{number} {long}")).collect();
+        host.engine_answers(200, log.join("\n"));
+        let told = last_lines("c", None, Duration::from_secs(1));
+        let lines: Vec<&str> = told.lines().collect();
+        assert_eq!(lines, log[2000 - LINES..]);
+    }
 }
