@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::info::Pair;
 use crate::time::nanoseconds;
-use crate::{ByteStream, Connection, Result, Step, host};
+use crate::{ByteStream, Connection, Error, ErrorKind, Result, Step, host};
 use host::engine as raw;
 
 pub use crate::bindings::bkhost::host::engine::Framing;
@@ -49,7 +49,8 @@ impl Request {
         self
     }
 
-    /// Sends it and reads the whole answer (at most 16 MiB). A status of 400 and above is an answer.
+    /// Sends it and reads the whole answer (at most 16 MiB). A status of 400 and above is an answer, which
+    /// [`Response::accepted`] makes an error.
     pub fn send(&self, timeout: Duration) -> Result<Response> {
         let headers = records(&self.headers);
         let answer = raw::send(
@@ -100,6 +101,52 @@ pub struct Response {
     pub body: Vec<u8>,
 }
 
+impl Response {
+    /// The answer itself, unless its status is 400 or above.
+    ///
+    /// # Errors
+    ///
+    /// [`Response::refusal`].
+    pub fn accepted(self) -> Result<Self> {
+        match self.status {
+            ..=399 => Ok(self),
+            _ => Err(self.refusal()),
+        }
+    }
+
+    /// The refusal in the words of the docker command, with the kind and the detail `status` that the host gives to a
+    /// refused stream.
+    pub fn refusal(&self) -> Error {
+        let kind = match self.status {
+            400 => ErrorKind::InvalidConfig,
+            401 | 407 => ErrorKind::Unauthenticated,
+            403 => ErrorKind::Denied,
+            404 => ErrorKind::NotFound,
+            409 => ErrorKind::Conflict,
+            501 => ErrorKind::Unsupported,
+            502..=504 => ErrorKind::Unavailable,
+            507 => ErrorKind::Exhausted,
+            _ => ErrorKind::Other,
+        };
+        let words = format!("Error response from daemon: {}", self.message());
+        Error::new(kind, words).with_detail("status", self.status.to_string())
+    }
+
+    /// The engine's own word in an answer that refuses: its field `message`, else the body as text.
+    pub fn message(&self) -> String {
+        let told: Option<serde_json::Value> = serde_json::from_slice(&self.body).ok();
+        let told = told.as_ref().and_then(|told| told.get("message")?.as_str());
+        let text = match told {
+            Some(message) => message.trim().to_owned(),
+            None => String::from_utf8_lossy(&self.body).trim().to_owned(),
+        };
+        match text.is_empty() {
+            true => format!("it answered with status {}", self.status),
+            false => text,
+        }
+    }
+}
+
 /// Connects to the engine's own socket for HTTP/2 with prior knowledge. The connection can only be returned from `dial`:
 /// reading and writing are denied. An engine that is too old for it is of kind `unsupported`.
 pub fn open_http2(timeout: Duration) -> Result<Connection> {
@@ -133,7 +180,6 @@ fn records(pairs: &[Pair]) -> Vec<host::types::Pair> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ErrorKind;
     use crate::testing::{Host, Listener, Script};
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -148,7 +194,13 @@ mod tests {
         assert_eq!((answer.status, answer.body.as_slice()), (409, &b"{}"[..]));
         let logs = Request::new("GET", "/containers/b/logs");
         let error = logs.open_stream(Framing::Multiplexed, SECOND).unwrap_err();
-        assert_eq!(error.message(), "no such container");
+        assert_eq!(
+            (error.kind(), error.message()),
+            (
+                ErrorKind::NotFound,
+                "Error response from daemon: no such container"
+            )
+        );
         assert_eq!(logs.send(SECOND).unwrap_err().kind(), ErrorKind::Unavailable);
         let requests = host.engine_requests();
         assert_eq!(
@@ -159,6 +211,35 @@ mod tests {
             )
         );
         assert_eq!(requests.len(), 3);
+    }
+
+    #[test]
+    fn a_refusal_has_the_engines_word_and_a_kind() {
+        for (status, body, kind, words) in [
+            (
+                409,
+                "{\"message\":\"name is taken\\n\"}",
+                ErrorKind::Conflict,
+                "name is taken",
+            ),
+            (
+                502,
+                "<p>bad gateway</p>\n",
+                ErrorKind::Unavailable,
+                "<p>bad gateway</p>",
+            ),
+            (500, "", ErrorKind::Other, "it answered with status 500"),
+        ] {
+            let answer = Response {
+                status,
+                headers: Vec::new(),
+                body: body.into(),
+            };
+            let error = answer.accepted().unwrap_err();
+            assert_eq!(error.kind(), kind);
+            assert_eq!(error.message(), format!("Error response from daemon: {words}"));
+            assert_eq!(error.details(), [("status".to_owned(), status.to_string())]);
+        }
     }
 
     #[test]

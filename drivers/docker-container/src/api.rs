@@ -123,7 +123,7 @@ pub struct Outcome {
 
 /// Facts about the engine.
 pub fn info(timeout: Duration) -> Result<EngineInfo> {
-    let answer = accepted(Request::new("GET", "/info").send(timeout)?)?;
+    let answer = Request::new("GET", "/info").send(timeout)?.accepted()?;
     Ok(EngineInfo(parsed(&answer)?))
 }
 
@@ -132,7 +132,7 @@ pub fn inspect(container: &str, timeout: Duration) -> Result<Option<Container>> 
     let answer = Request::new("GET", format!("/containers/{container}/json")).send(timeout)?;
     match answer.status {
         404 => Ok(None),
-        _ => Ok(Some(Container(parsed(&accepted(answer)?)?))),
+        _ => Ok(Some(Container(parsed(&answer.accepted()?)?))),
     }
 }
 
@@ -144,8 +144,8 @@ pub fn create(name: &str, body: &Value, timeout: Duration) -> Result<Creation> {
         .send(timeout)?;
     match answer.status {
         409 => Ok(Creation::NameTaken),
-        404 => Ok(Creation::NoImage(refusal(&answer))),
-        _ => Ok(Creation::Made(id(&accepted(answer)?)?)),
+        404 => Ok(Creation::NoImage(answer.refusal())),
+        _ => Ok(Creation::Made(id(&answer.accepted()?)?)),
     }
 }
 
@@ -153,10 +153,10 @@ pub fn create(name: &str, body: &Value, timeout: Duration) -> Result<Creation> {
 pub fn start(id: &str, timeout: Duration) -> Result<bool> {
     let answer = Request::new("POST", format!("/containers/{id}/start")).send(timeout)?;
     // 404 is also said of a network that is not there.
-    let gone = answer.status == 404 && message(&answer).contains("No such container");
+    let gone = answer.status == 404 && answer.message().contains("No such container");
     match gone || answer.status == 409 {
         true => Ok(false),
-        false => accepted(answer).map(|_| true),
+        false => answer.accepted().map(|_| true),
     }
 }
 
@@ -193,7 +193,7 @@ pub fn run(container: &str, command: &[&str], timeout: Duration) -> Result<Outco
     let begun = start_exec(&exec).open_stream(Framing::Multiplexed, timeout)?;
     let output = read_all(begun, timeout)?;
     let answer = Request::new("GET", format!("/exec/{exec}/json")).send(timeout)?;
-    let code = parsed(&accepted(answer)?)?
+    let code = parsed(&answer.accepted()?)?
         .pointer("/ExitCode")
         .and_then(Value::as_i64);
     let code = code.ok_or_else(|| {
@@ -257,7 +257,7 @@ pub fn events(container: &str, since: Duration, until: Duration, timeout: Durati
         clock::query(until),
         percent_encoded(&filters)
     );
-    let answer = accepted(Request::new("GET", path).send(timeout)?)?;
+    let answer = Request::new("GET", path).send(timeout)?.accepted()?;
     let events = serde_json::Deserializer::from_slice(&answer.body).into_iter::<Value>();
     // A half line at the end is of an event that is still being written.
     Ok(events.map_while(std::result::Result::ok).collect())
@@ -272,8 +272,8 @@ fn new_exec(container: &str, command: &[&str], stdin: bool, timeout: Duration) -
     let answer = request.with_json(body.to_string()).send(timeout)?;
     match answer.status {
         // It stopped, is paused, or is started again just now.
-        409 => Err(Error::new(ErrorKind::Unavailable, refusal(&answer).message())),
-        _ => id(&accepted(answer)?),
+        409 => Err(Error::new(ErrorKind::Unavailable, answer.refusal().message())),
+        _ => id(&answer.accepted()?),
     }
 }
 
@@ -312,38 +312,7 @@ fn read_end(mut stream: ByteStream, deadline: Deadline, limit: Duration) -> Resu
 fn found(answer: Response) -> Result<bool> {
     match answer.status {
         404 => Ok(false),
-        _ => accepted(answer).map(|_| true),
-    }
-}
-
-fn accepted(answer: Response) -> Result<Response> {
-    match answer.status {
-        ..=399 => Ok(answer),
-        _ => Err(refusal(&answer)),
-    }
-}
-
-/// The engine's refusal in the words of the docker command.
-fn refusal(answer: &Response) -> Error {
-    let kind = match answer.status {
-        400 => ErrorKind::InvalidConfig,
-        401 | 407 => ErrorKind::Unauthenticated,
-        403 => ErrorKind::Denied,
-        404 => ErrorKind::NotFound,
-        409 => ErrorKind::Conflict,
-        503 => ErrorKind::Unavailable,
-        _ => ErrorKind::Other,
-    };
-    Error::new(kind, format!("Error response from daemon: {}", message(answer)))
-}
-
-fn message(answer: &Response) -> String {
-    let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
-    let message = body.as_ref().and_then(|body| body.get("message")?.as_str());
-    match message {
-        Some(message) => message.trim_end().to_owned(),
-        None if answer.body.is_empty() => format!("status {}", answer.status),
-        None => String::from_utf8_lossy(&answer.body).trim_end().to_owned(),
+        _ => answer.accepted().map(|_| true),
     }
 }
 
