@@ -126,7 +126,7 @@ impl Driver for DockerContainer {
 
     fn dial(&self, instance: &str, request: &DialRequest) -> Result<Connection> {
         self.ensure_own(instance)?;
-        self.remember_version(request.step.time_left_or(VERSION));
+        self.renew_version(request.step.time_left_or(VERSION));
         let timeout = request.step.time_left_or(ANSWER);
         api::connect(&self.name, &["buildctl", "dial-stdio"], timeout)
     }

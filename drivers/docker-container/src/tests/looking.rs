@@ -278,6 +278,31 @@ fn a_connection_is_the_standard_streams_of_buildctl() {
 }
 
 #[test]
+fn the_version_of_a_container_that_somebody_made_anew_is_asked_for_again() {
+    let host = Host::new();
+    let engine = Engine::serving(&host);
+    let shown = |version: &'static str| {
+        engine.with(|state| {
+            state.run_buildx(&[]);
+            state.version = version;
+        });
+        // Only what it leaves behind counts.
+        let _ = open(&host).dial(NAME, &host.dial_request());
+        let attributes = open(&host).status().unwrap().attributes;
+        attributes.into_iter().find(|(key, _)| key == "version")
+    };
+    let version = |version: &str| Some(("version".to_owned(), version.to_owned()));
+    assert_eq!(
+        shown("buildkitd github.com/x/y v0.8.3 81c2cbd"),
+        version("v0.8.3")
+    );
+    assert_eq!(
+        shown("buildkitd github.com/x/y v0.9.0 81c2cbd"),
+        version("v0.9.0")
+    );
+}
+
+#[test]
 fn a_container_that_does_not_run_may_come() {
     let host = Host::new();
     let engine = Engine::serving(&host);
