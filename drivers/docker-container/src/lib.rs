@@ -154,7 +154,9 @@ impl Driver for DockerContainer {
             return Ok(());
         }
         step.run(&format!("removing container {}", self.name), |part| {
-            delete(&format!("/containers/{}?force=1&v=1", self.name), part)
+            delete(&format!("/containers/{}?force=1&v=1", self.name), part)?;
+            // A client that was killed while it looked for GPUs has left it.
+            delete(&format!("/containers/{}?force=1&v=1", self.probe()), part)
         })?;
         if removal.keep_state {
             return Ok(());
@@ -187,6 +189,11 @@ impl DockerContainer {
             flags: &self.flags,
             files: &self.files,
         }
+    }
+
+    /// Name of the container that looks for GPUs.
+    fn probe(&self) -> String {
+        format!("bkhost_probe_{}", self.config.node())
     }
 
     fn ensure_own(&self, instance: &str) -> Result<()> {

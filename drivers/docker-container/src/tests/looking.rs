@@ -359,8 +359,18 @@ fn a_removal_takes_what_it_was_asked_to() {
 }
 
 #[test]
+fn a_removal_takes_what_a_killed_client_left() {
+    let host = Host::new();
+    let engine = Engine::serving(&host);
+    engine.with(|state| state.make("bkhost_probe_node0", &json!({})));
+    open(&host).remove(&host.step("rm"), &host.removal()).unwrap();
+    assert!(engine.with(|state| state.containers.is_empty()));
+}
+
+#[test]
 fn a_volume_that_stays_in_use_is_an_error() {
     let host = Host::new();
+    host.engine_answers(404, "");
     host.engine_answers(404, "");
     host.engine_serves(|_, _| (409, b"{\"message\":\"volume is in use\"}".to_vec()));
     let error = open(&host).remove(&host.step("rm"), &host.removal()).unwrap_err();
@@ -376,6 +386,7 @@ fn two_who_remove_the_same_both_succeed() {
         409,
         "{\"message\":\"removal of container is already in progress\"}",
     );
+    host.engine_answers(404, "");
     host.engine_answers(404, "");
     host.engine_answers(409, "{\"message\":\"volume is in use\"}");
     host.engine_answers(404, "");
