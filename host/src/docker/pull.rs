@@ -60,8 +60,15 @@ impl ImageName {
             other => other,
         };
         let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "/._-".contains(c);
-        let empty = path.split('/').any(str::is_empty) || version.is_empty() || tag == Some("");
-        if empty || !path.chars().all(fits) || version.contains(|c: char| c.is_whitespace() || c.is_control())
+        // It is a part of paths, and the name by which credentials are looked up.
+        let host = |c: char| c.is_ascii_alphanumeric() || ".-_:[]".contains(c);
+        let begins = |part: &str| part.starts_with(|c: char| c.is_ascii_alphanumeric());
+        let empty = !path.split('/').all(begins) || version.is_empty() || tag == Some("");
+        if empty
+            || !(registry.starts_with('[') || begins(registry))
+            || !registry.chars().all(host)
+            || !path.chars().all(fits)
+            || version.contains(|c: char| c.is_whitespace() || c.is_control())
         {
             return Err(invalid());
         }
@@ -199,10 +206,25 @@ mod tests {
             ("r:5000/a", "r:5000 r:5000/a latest"),
             ("localhost/a/b:1", "localhost localhost/a/b 1"),
             ("r.io/a:1@sha256:00", "r.io r.io/a sha256:00"),
+            ("[::1]:5000/a", "[::1]:5000 [::1]:5000/a latest"),
         ] {
             assert_eq!(name(reference), spelled);
         }
-        for bad in ["", "A", "a b", "r.io/", "a:", "a@", "a//b", "a?x=1", "a:1\n"] {
+        for bad in [
+            "",
+            "A",
+            "a b",
+            "r.io/",
+            "a:",
+            "a@",
+            "a//b",
+            "a?x=1",
+            "a:1\n",
+            "r.io?x=1#/a",
+            "r.io%2f/a",
+            "../a",
+            "r.io/../a",
+        ] {
             let error = ImageName::parse(bad).unwrap_err();
             assert_eq!(error.to_string(), format!("invalid reference format: {bad:?}"));
         }
