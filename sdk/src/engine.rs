@@ -11,6 +11,11 @@ use host::engine as raw;
 pub use crate::bindings::bkhost::host::engine::Framing;
 
 /// A request to the engine.
+///
+/// The header fields of the connection are the host's to set, and naming one is refused as `invalid-config`: `host`,
+/// `connection`, `content-length`, `transfer-encoding`, `te`, `trailer`, `expect`, and `upgrade` but for
+/// [`hijack`](Self::hijack). A body has at most 16 MiB, and where a `content-type` is named it is `application/json`,
+/// `application/octet-stream`, `application/x-tar`, `application/tar` or `application/gzip`; others are denied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
     /// Method, such as `GET`.
@@ -81,7 +86,7 @@ impl Request {
     }
 
     /// Sends it; it turns into a two-way stream, which the host unframes. What it turns into is its header field `upgrade`
-    /// (`h2c` for `/grpc`), `tcp` without one.
+    /// (`h2c` for `/grpc`), `tcp` without one. An engine that answers 400 or 404 instead is of kind `unsupported`.
     pub fn hijack(&self, framing: Framing, timeout: Duration) -> Result<Connection> {
         let headers = records(&self.headers);
         let timeout = nanoseconds(timeout);
@@ -154,7 +159,12 @@ pub fn open_http2(timeout: Duration) -> Result<Connection> {
 }
 
 /// Pulls an image with the user's registry credentials, with progress under `step`; returns the reference to use from
-/// then on.
+/// then on. Granted by `images` of the manifest.
+///
+/// It has no timeout: time in which bytes come counts neither for it nor for the operation, and an engine that hangs ends
+/// it as `timed-out`. `verify` asks for the signature to be checked where the user has a policy: this version of the host
+/// cannot check any, and then refuses images of `docker.io/moby/buildkit` as `unsupported`; of others, and without a
+/// policy, it changes nothing.
 pub fn pull(reference: &str, platform: Option<&str>, verify: bool, step: &Step<'_>) -> Result<String> {
     Ok(raw::pull(reference, platform, verify, step.raw())?)
 }
