@@ -127,7 +127,7 @@ impl Driver for DockerContainer {
 
     fn dial(&self, instance: &str, request: &DialRequest) -> Result<Connection> {
         self.ensure_own(instance)?;
-        self.remember_version(request.step.time_left_or(VERSION));
+        self.renew_version(request.step.time_left_or(VERSION));
         let timeout = request.step.time_left_or(ANSWER);
         api::connect(&self.name, &["buildctl", "dial-stdio"], timeout)
     }
@@ -155,7 +155,9 @@ impl Driver for DockerContainer {
             return Ok(());
         }
         step.run(&format!("removing container {}", self.name), |part| {
-            delete(&format!("/containers/{}?force=1&v=1", self.name), part)
+            delete(&format!("/containers/{}?force=1&v=1", self.name), part)?;
+            // A client that was killed while it looked for GPUs has left it.
+            delete(&format!("/containers/{}?force=1&v=1", self.probe()), part)
         })?;
         if removal.keep_state {
             return Ok(());
@@ -188,6 +190,11 @@ impl DockerContainer {
             flags: &self.flags,
             files: &self.files,
         }
+    }
+
+    /// Name of the container that looks for GPUs.
+    fn probe(&self) -> String {
+        format!("bkhost_probe_{}", self.config.node())
     }
 
     fn ensure_own(&self, instance: &str) -> Result<()> {
