@@ -189,6 +189,26 @@ fn what_was_there_comes_back_to_the_byte() {
     assert_eq!(docker.all(), before);
 }
 
+/// `docker buildx install` sets the same alias.
+#[test]
+fn an_alias_that_somebody_else_has_set_stays() {
+    const SET: &str = "{\"aliases\":{\"builder\":\"buildx\"}}";
+    let docker = Docker::new();
+    let stays = || assert_eq!(std::fs::read_to_string(docker.config()).unwrap(), SET);
+    let uninstall = || docker.bkhost(["uninstall"]).run().succeeds();
+    docker.write_config(SET);
+    uninstall().says("nothing to do");
+    stays();
+    docker.bkhost(["install"]).run().succeeds().says_no("alias");
+    uninstall().says("Removed `").says_no("alias");
+    stays();
+    uninstall().says("nothing to do");
+    stays();
+    docker.write_program(&docker.plugin(), BEFORE);
+    uninstall().says("nothing to do");
+    stays();
+}
+
 #[test]
 fn links_stay_links() {
     let docker = Docker::new();

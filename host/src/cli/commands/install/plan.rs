@@ -71,7 +71,9 @@ pub fn of_uninstall(site: &Site) -> Plan {
         Holder::Nobody | Holder::Other => {}
     }
     let before = site.record.clone().unwrap_or_default().alias;
-    if site.alias.builder().as_deref() == Some(PLUGIN) && before.as_deref() != Some(PLUGIN) {
+    // Without a sign of an installation the alias is the work of somebody else, such as `docker buildx install`.
+    let is_installed = site.record.is_some() || matches!(site.holder, Holder::Ourselves | Holder::Relative);
+    if is_installed && site.alias.builder().as_deref() == Some(PLUGIN) && before.as_deref() != Some(PLUGIN) {
         steps.push(Step::Alias(before));
     }
     if site.record.is_some() {
