@@ -209,6 +209,27 @@ fn an_alias_that_somebody_else_has_set_stays() {
     stays();
 }
 
+/// Both see the plugin that is there before either changes anything: it answers the first when the second asks, too.
+#[test]
+fn two_installations_at_once_do_not_lose_the_plugin() {
+    let docker = Docker::new();
+    let asked = docker.context.home().join("asked");
+    let slow = format!(
+        "#!/bin/sh\necho >>{asked}\nfor i in 1 2 3 4 5 6 7 8 9 10; do\n[ $(wc -l <{asked}) -ge 2 ] && break; sleep 0.2; done\n{BEFORE}",
+        asked = asked.display()
+    );
+    docker.write_program(&docker.plugin(), &slow);
+    let before = docker.all();
+    let runs = [(); 2].map(|()| docker.bkhost(["install"]).start());
+    let said = runs.map(|run| run.wait().succeeds().stderr().to_owned());
+    let kept = said.iter().filter(|said| said.contains("Kept `"));
+    assert_eq!(kept.count(), 1, "{said:?}");
+    assert!(said.iter().any(|said| said.contains("already")), "{said:?}");
+    assert_eq!(std::fs::read_to_string(docker.kept()).unwrap(), slow);
+    docker.bkhost(["uninstall"]).run().succeeds();
+    assert_eq!(docker.all(), before);
+}
+
 #[test]
 fn links_stay_links() {
     let docker = Docker::new();

@@ -136,13 +136,11 @@ impl Step {
     fn take(&self, site: &Site) -> Result<()> {
         match self {
             Self::Record(record) => {
-                make_folders(site)?;
                 record.save(site.plugins())?;
                 give(site, &Record::file(site.plugins()))?;
             }
             Self::Keep => fs::keep_aside(&site.plugin, &site.kept)?,
             Self::Link => {
-                make_folders(site)?;
                 link_or_copy(&site.plugin, &site.program, fs::replace_by_link)?;
                 give(site, &site.plugin)?;
             }
@@ -159,7 +157,8 @@ impl Step {
     }
 }
 
-fn make_folders(site: &Site) -> Result<(), FileError> {
+/// Makes the folders in which an installation lies.
+pub fn make_folders(site: &Site) -> Result<(), FileError> {
     fs::create_dir_all_for(&site.folder, DOCKER_FOLDER, site.owner)?;
     fs::create_dir_all_for(site.plugins(), PLUGINS_FOLDER, site.owner)
 }
