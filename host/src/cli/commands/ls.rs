@@ -166,9 +166,11 @@ fn say_troubles(context: &Context<'_>, reports: &[BuilderReport]) {
                 ));
             }
             if let Some(settings) = &node.drift {
+                let way_out = format!("Apply them with `bkhost renew {name}`");
                 lines.push(format!(
-                    "{name} ({}) runs with other settings than configured: {settings}. Apply them with `bkhost renew {name}`",
-                    node.node.name
+                    "{name} ({}) runs with other settings than configured: {settings}. {}",
+                    node.node.name,
+                    context.environment.called.respelled(&way_out)
                 ));
             }
         }
