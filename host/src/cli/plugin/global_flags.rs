@@ -60,6 +60,7 @@ impl GlobalFlags {
         }
         self.apply_tls(environment);
         let level = self.log_level.as_deref().unwrap_or_default();
+        environment.called.has_typed_context = !context.is_empty();
         environment.called.tls_files = self.tls_files.clone();
         environment.called.without_warnings = WITHOUT_WARNINGS.contains(&level);
     }
