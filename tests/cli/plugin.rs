@@ -3,7 +3,7 @@
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use bkhost::cli::plugin::lacking::{BUILD_FLAGS, COMMANDS};
+use bkhost::cli::plugin::lacking;
 use bkhost_test_support::call::Call;
 use bkhost_test_support::context::TestContext;
 
@@ -280,9 +280,7 @@ fn a_configuration_that_is_broken_is_refused_with_its_place_and_left_alone() {
 #[test]
 fn exactly_what_is_lacking_is_warned_of() {
     let docker = Docker::new();
-    let commands = COMMANDS.map(|command| format!("`{}`", command.name)).join(", ");
-    let flags = BUILD_FLAGS.map(|(flag, _)| format!("`{flag}`")).join(", ");
-    let lacking = format!(" to hand them to: {commands}, and of `build` the flags {flags}\n");
+    let lacking = format!(" to hand them to: {}\n", lacking::told());
     docker.bkhost(["install"]).run().succeeds().says(&lacking);
 }
 

@@ -7,7 +7,7 @@ pub(super) mod site;
 mod turn;
 
 use crate::cli::plugin::handover;
-use crate::cli::plugin::lacking::{BUILD_FLAGS, COMMANDS};
+use crate::cli::plugin::lacking;
 use crate::cli::plugin::metadata::Metadata;
 use crate::cli::settings::Context;
 use crate::error::Result;
@@ -62,16 +62,7 @@ fn warn_of_another_first(context: &Context<'_>, site: &Site) {
 }
 
 async fn tell_what_is_lacking(context: &Context<'_>, site: &Site) {
-    let commands: Vec<String> = COMMANDS
-        .iter()
-        .map(|command| format!("`{}`", command.name))
-        .collect();
-    let flags: Vec<String> = BUILD_FLAGS.iter().map(|(flag, _)| format!("`{flag}`")).collect();
-    let lacking = format!(
-        "{}, and of `build` the flags {}",
-        commands.join(", "),
-        flags.join(", ")
-    );
+    let lacking = lacking::told();
     match site.next() {
         Some(next) => {
             let version = Metadata::ask(&next).await.map(|metadata| metadata.version);
