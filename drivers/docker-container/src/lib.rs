@@ -119,7 +119,8 @@ impl Driver for DockerContainer {
             None => self.inspect()?.map(|container| state_of(&container).0),
         };
         Ok(match state {
-            Some(State::Running) => vec![Instance::new(&self.name, State::Running)],
+            // One that has ended is listed, too: its log is there.
+            Some(state) if state != State::Inactive => vec![Instance::new(&self.name, state)],
             _ => Vec::new(),
         })
     }

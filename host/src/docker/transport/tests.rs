@@ -275,6 +275,7 @@ async fn a_request_cannot_pretend_to_be_two() {
         Request::new("GET", "/a HTTP/1.1\r\nX: y\r\n\r\nGET /b"),
         Request::new("GET /", "/a"),
         Request::new("GET", "a"),
+        Request::new("GET", "/a?b=1#&c=2"),
         Request::new("GET", "/a").with_header("X", "y\r\nZ: z"),
         Request::new("GET", "/a").with_header("Transfer-Encoding", "chunked"),
         Request::new("GET", "/a").with_header("Content-Length", "0"),
