@@ -14,12 +14,12 @@ use serde_json::{Map, Value};
 /// Name of the file among those of a daemon, below `/etc/buildkit`.
 pub const FILE: &str = "provenance.d/github_actions_context.json";
 
+/// Most bytes of an event's payload; GitHub's own limit is 25 MB, which no daemon could be given.
+const LONGEST: u64 = 16 << 20;
+
 /// Option of the drivers whose daemons get it: by this switch a user keeps the facts out. Others do not, because a daemon
 /// that outlives the job would tell the next one's builds of it.
 pub const OPTION: &str = "provenance-add-gha";
-
-/// Most bytes of an event's payload; GitHub's own limit is 25 MB, which no daemon could be given.
-const LONGEST: u64 = 16 << 20;
 
 /// Variables that are told only all together, group by group. Their keys begin with `github_` and are in lower case; those
 /// of the runner's image have keys of their own.
