@@ -154,3 +154,16 @@ pub fn eventually(what: &str, limit: Duration, mut is_so: impl FnMut() -> bool) 
         std::thread::sleep(Duration::from_millis(50));
     }
 }
+
+/// Looks again and again whether something stays so.
+///
+/// # Panics
+///
+/// When it does not, before `limit`.
+pub fn throughout(what: &str, limit: Duration, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while start.elapsed() < limit {
+        assert!(is_so(), "{what}: not after {:?}", start.elapsed());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}

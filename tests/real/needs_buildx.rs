@@ -120,7 +120,7 @@ fn builders_of_all_drivers_of_buildx_are_listed_used_and_forgotten() {
     inspected
         .prints("Driver:        docker-container")
         .prints("image=\"moby/buildkit:v0.33.0\"")
-        .prints("Status:        inactive");
+        .prints("Status:                inactive");
     let forget = ["rm", "--keep-daemon", "container", "cloud", "far"];
     context.bkhost(forget).run().succeeds();
     let theirs = names(buildx(&context, format));

@@ -1,6 +1,7 @@
 //! Requests to one engine: a whole answer, a stream, or a connection that a request turns into.
 
 mod body;
+mod hearing;
 mod request;
 
 use std::io;
@@ -18,6 +19,7 @@ use tokio::sync::OnceCell;
 use tokio_util::task::AbortOnDropHandle;
 
 pub use self::body::AnswerStream;
+use self::hearing::Hearing;
 pub use self::request::{BODY_LIMIT, Request};
 use super::endpoint::Endpoint;
 use super::error::{EngineError, message_of};
@@ -180,7 +182,8 @@ impl Engine {
     {
         let version = self.version().await?;
         let request = request.wire_with(body, &self.endpoint, Some(version))?;
-        let mut link = self.connect().await?;
+        let pipe = self.opener.open(&self.endpoint).await?;
+        let mut link = self.link(Pipe::new(Hearing::new(pipe))).await?;
         let received = link.sender.send_request(request).await;
         let received = received.map_err(|cause| self.http(cause))?;
         let status = received.status();
@@ -300,6 +303,14 @@ impl Engine {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let pipe = self.opener.open(&self.endpoint).await?;
+        self.link(pipe).await
+    }
+
+    async fn link<B>(&self, pipe: Pipe) -> Result<Link<B>, EngineError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let shaken = http1::handshake(TokioIo::new(pipe)).await;
         let (sender, connection) = shaken.map_err(|cause| self.http(cause))?;
         // How it ends, whoever waits for an answer is told.

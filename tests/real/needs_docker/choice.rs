@@ -12,6 +12,7 @@ use bkhost_test_support::namespace::Namespace;
 use bkhost_test_support::source::bare;
 use bkhost_test_support::user::OrdinaryUser;
 
+use super::own::RELEASES;
 use super::{context_at, docker};
 use crate::harness::{build, context, context_of};
 
@@ -28,7 +29,7 @@ fn builds(context: &TestContext, more: &[&str]) -> String {
 
 #[test]
 fn the_engine_builds_when_nothing_is_chosen() {
-    for release in [Release::Current, Release::Old] {
+    for release in RELEASES {
         let engine = DockerEngine::shared(release);
         let context = context_at(&engine);
         let said = builds(&context, &[]);
@@ -130,31 +131,33 @@ fn an_engine_that_hangs_is_left_at_once_when_the_user_wants_it() {
 
 #[test]
 fn a_user_who_may_not_use_the_engine_is_told_what_to_do() {
-    let engine = DockerEngine::shared(Release::Current);
-    let user = OrdinaryUser::new();
-    let mut context = context_of(&user);
-    context.set("DOCKER_HOST", engine.address());
-    let folder = context.write("source/Dockerfile", "FROM scratch\nCOPY Dockerfile /\n");
-    let folder = folder.parent().unwrap();
-    let words = format!(
-        "permission denied while trying to connect to the docker API at {}",
-        engine.address()
-    );
-    let refused = build(&context, folder).run().fails(1);
-    refused
-        .says(&format!("ERROR: {words}\n"))
-        .says("usermod -aG docker")
-        .says("rootless");
-    let refused = context.bkhost(["create", "--name", "x"]).run().fails(1);
-    refused
-        .says(&words)
-        .says("usermod -aG docker")
-        .says("--driver process");
-    context
-        .bkhost(["ls"])
-        .run()
-        .succeeds()
-        .says(&format!("Cannot load builder default: {words}"));
+    for release in RELEASES {
+        let engine = DockerEngine::shared(release);
+        let user = OrdinaryUser::new();
+        let mut context = context_of(&user);
+        context.set("DOCKER_HOST", engine.address());
+        let folder = context.write("source/Dockerfile", "FROM scratch\nCOPY Dockerfile /\n");
+        let folder = folder.parent().unwrap();
+        let words = format!(
+            "permission denied while trying to connect to the docker API at {}",
+            engine.address()
+        );
+        let refused = build(&context, folder).run().fails(1);
+        refused
+            .says(&format!("ERROR: {words}\n"))
+            .says("usermod -aG docker")
+            .says("rootless");
+        let refused = context.bkhost(["create", "--name", "x"]).run().fails(1);
+        refused
+            .says(&words)
+            .says("usermod -aG docker")
+            .says("--driver process");
+        context
+            .bkhost(["ls"])
+            .run()
+            .succeeds()
+            .says(&format!("Cannot load builder default: {words}"));
+    }
 }
 
 /// A proxy that leads to an engine's socket, whatever it is asked for. It tells the first lines of what it was asked, and
@@ -200,7 +203,7 @@ fn carry(client: &TcpStream, engine: &UnixStream) {
 
 #[test]
 fn an_engine_behind_a_proxy_builds() {
-    for release in [Release::Current, Release::Old] {
+    for release in RELEASES {
         let engine = DockerEngine::shared(release);
         let (proxy, asked) = proxy_to(engine.socket());
         let mut context = context();

@@ -152,23 +152,25 @@ async fn an_image_that_cannot_be_pulled_is_the_engines_word() {
 
 #[test]
 fn a_socket_that_a_user_may_not_use_says_what_to_do() {
-    let engine = DockerEngine::shared(Release::Current);
-    let user = OrdinaryUser::new();
-    let address = engine.address();
-    let work = || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(said(EngineSettings::default(), &address, "version"))
-    };
-    let error = user.run(work).unwrap_err();
-    assert_eq!(error.kind, DriverErrorKind::Denied);
-    assert_eq!(
-        error.message,
-        format!("permission denied while trying to connect to the docker API at {address}")
-    );
-    assert!(error.hint.unwrap().contains("usermod"));
+    for release in RELEASES {
+        let engine = DockerEngine::shared(release);
+        let user = OrdinaryUser::new();
+        let address = engine.address();
+        let work = || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(said(EngineSettings::default(), &address, "version"))
+        };
+        let error = user.run(work).unwrap_err();
+        assert_eq!(error.kind, DriverErrorKind::Denied);
+        assert_eq!(
+            error.message,
+            format!("permission denied while trying to connect to the docker API at {address}")
+        );
+        assert!(error.hint.unwrap().contains("usermod"));
+    }
 }
 
 /// An address at which TLS is spoken before the engine's socket, with clients of that authority.
@@ -234,66 +236,73 @@ fn tls_settings(address: &str, folder: &Path, verify: bool) -> EngineSettings {
 
 #[tokio::test]
 async fn tls_is_spoken_as_the_environment_says_and_its_failures_are_told_apart() {
-    let engine = DockerEngine::shared(Release::Current);
     let (certificates, other) = (Certificates::new(), Certificates::new());
-    let address = tls_before(&engine, &certificates).await;
-    let right = certificates_folder(&certificates, &certificates, true);
-    said(tls_settings(&address, right.path(), true), "", "GET /info")
-        .await
-        .unwrap();
+    for release in RELEASES {
+        let engine = DockerEngine::shared(release);
+        let address = tls_before(&engine, &certificates).await;
+        let right = certificates_folder(&certificates, &certificates, true);
+        said(tls_settings(&address, right.path(), true), "", "GET /info")
+            .await
+            .unwrap();
 
-    // A context has files of its own.
-    let context = context_at(&engine);
-    let file = |name: &str| certificates.file(name).display().to_string();
-    for (name, more) in [
-        ("secured", format!("ca={}", file("ca.pem"))),
-        ("trusting", "skip-tls-verify=true".to_owned()),
-    ] {
-        let (cert, key) = (file("client.pem"), file("client-key.pem"));
-        let made = format!("host={address},cert={cert},key={key},{more}");
-        docker(&context, ["context", "create", name, "--docker", &made]);
-        let mut settings = EngineSettings::default();
-        settings.docker.folder = context.home().join(".docker");
-        said(settings.clone(), name, "GET /info").await.unwrap();
-        settings.docker.context = Some(name.to_owned());
-        assert_eq!(said(settings, "", "url").await.unwrap(), address);
+        // A context has files of its own.
+        let context = context_at(&engine);
+        let file = |name: &str| certificates.file(name).display().to_string();
+        for (name, more) in [
+            ("secured", format!("ca={}", file("ca.pem"))),
+            ("trusting", "skip-tls-verify=true".to_owned()),
+        ] {
+            let (cert, key) = (file("client.pem"), file("client-key.pem"));
+            let made = format!("host={address},cert={cert},key={key},{more}");
+            docker(&context, ["context", "create", name, "--docker", &made]);
+            let mut settings = EngineSettings::default();
+            settings.docker.folder = context.home().join(".docker");
+            said(settings.clone(), name, "GET /info").await.unwrap();
+            settings.docker.context = Some(name.to_owned());
+            assert_eq!(said(settings, "", "url").await.unwrap(), address);
+        }
+
+        let wrong = certificates_folder(&certificates, &other, true);
+        let error = said(tls_settings(&address, wrong.path(), true), "", "version")
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind, DriverErrorKind::Certificate, "{error}");
+        assert!(
+            error.message.contains("was refused: it was not issued by"),
+            "{error}"
+        );
+        // Without verification anybody's certificate will do.
+        said(tls_settings(&address, wrong.path(), false), "", "version")
+            .await
+            .unwrap();
+
+        let nameless = certificates_folder(&certificates, &certificates, false);
+        let error = said(tls_settings(&address, nameless.path(), true), "", "version")
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind, DriverErrorKind::Certificate, "{error}");
+        assert!(
+            error.message.contains("refused the client certificate"),
+            "{error}"
+        );
+
+        let plain = said(EngineSettings::default(), &address, "version")
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(
+                plain.kind,
+                DriverErrorKind::Protocol | DriverErrorKind::Unavailable
+            ),
+            "{plain:?}"
+        );
     }
+}
 
-    let wrong = certificates_folder(&certificates, &other, true);
-    let error = said(tls_settings(&address, wrong.path(), true), "", "version")
-        .await
-        .unwrap_err();
-    assert_eq!(error.kind, DriverErrorKind::Certificate, "{error}");
-    assert!(
-        error.message.contains("was refused: it was not issued by"),
-        "{error}"
-    );
-    // Without verification anybody's certificate will do.
-    said(tls_settings(&address, wrong.path(), false), "", "version")
-        .await
-        .unwrap();
-
-    let nameless = certificates_folder(&certificates, &certificates, false);
-    let error = said(tls_settings(&address, nameless.path(), true), "", "version")
-        .await
-        .unwrap_err();
-    assert_eq!(error.kind, DriverErrorKind::Certificate, "{error}");
-    assert!(
-        error.message.contains("refused the client certificate"),
-        "{error}"
-    );
-
-    let plain = said(EngineSettings::default(), &address, "version")
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(
-            plain.kind,
-            DriverErrorKind::Protocol | DriverErrorKind::Unavailable
-        ),
-        "{plain:?}"
-    );
-    // An engine that speaks no TLS.
+#[tokio::test]
+async fn an_engine_that_speaks_no_tls_is_said_to() {
+    let certificates = Certificates::new();
+    let right = certificates_folder(&certificates, &certificates, true);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let bare = format!("tcp://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
