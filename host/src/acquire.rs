@@ -13,6 +13,7 @@ use crate::connect::backoff::Backoff;
 use crate::connect::channel::HELPER_GRACE;
 use crate::connect::error::ConnectError;
 use crate::connect::liveness::Lost;
+use crate::driver::deadline::Deadline;
 use crate::driver::node::{
     Cancel, DialRequest, DriverError, DriverErrorKind, Drivers, Finding, Instance, Loss, NO_EVIDENCE, Node,
     NodeConfig, STEP_KILLED, State, WorkerFacts,
@@ -32,8 +33,8 @@ pub struct Wanted {
     pub purpose: &'static str,
     /// What keeps similar builds on one of several daemons: the context's path.
     pub affinity: String,
-    /// When to give up; absent means no limit.
-    pub deadline: Option<Instant>,
+    /// When to give up. Drivers put it off while something comes that takes long, such as an image.
+    pub deadline: Deadline,
     /// Ends it early.
     pub cancel: Cancel,
     /// Where steps are shown.
@@ -44,7 +45,7 @@ impl Wanted {
     fn request(&self) -> DialRequest {
         DialRequest {
             sink: self.sink.clone(),
-            deadline: self.deadline,
+            deadline: self.deadline.clone(),
             cancel: self.cancel.clone(),
             purpose: self.purpose,
         }
@@ -190,6 +191,7 @@ pub async fn acquire(node: Box<dyn Node>, name: &str, wanted: &Wanted) -> Result
         let wait = backoff.next_wait();
         let late = wanted
             .deadline
+            .instant()
             .is_some_and(|deadline| Instant::now() + wait >= deadline);
         if late {
             return Err(AcquireError::TimedOut {
@@ -229,7 +231,7 @@ async fn attempt(node: &dyn Node, name: &str, wanted: &Wanted) -> Result<Found, 
     let instance = pick(node, name, wanted).await?;
     let opened = SystemTime::now();
     let pipe = node.dial(&instance, wanted.request()).await?;
-    let client = Client::connect(pipe, wanted.deadline)
+    let client = Client::connect(pipe, wanted.deadline.instant())
         .await
         .map_err(|source| AcquireError::Connect {
             node: name.to_owned(),
@@ -278,7 +280,7 @@ async fn pick(node: &dyn Node, name: &str, wanted: &Wanted) -> Result<String, Ac
 async fn loads<'a>(node: &dyn Node, instances: &[&'a str], wanted: &Wanted) -> Vec<(&'a str, Option<usize>)> {
     let ask = |instance: &'a str| async move {
         let pipe = node.dial(instance, wanted.request()).await.ok()?;
-        let client = Client::connect(pipe, wanted.deadline).await.ok()?;
+        let client = Client::connect(pipe, wanted.deadline.instant()).await.ok()?;
         client.active_builds().await.ok()?
     };
     let asked = instances.iter().map(|instance| async move {
@@ -298,17 +300,11 @@ async fn bounded<T>(
     work: impl Future<Output = Result<T, AcquireError>>,
 ) -> Result<T, AcquireError> {
     let started = Instant::now();
-    let limit = async {
-        match wanted.deadline {
-            Some(deadline) => tokio::time::sleep_until((deadline + GRACE).into()).await,
-            None => std::future::pending().await,
-        }
-    };
     tokio::select! {
         biased;
         done = work => done,
         () = wanted.cancel.cancelled() => Err(AcquireError::Cancelled),
-        () = limit => Err(AcquireError::TimedOut { node: name.to_owned(), after: started.elapsed(), last: None }),
+        () = wanted.deadline.passed(GRACE) => Err(AcquireError::TimedOut { node: name.to_owned(), after: started.elapsed(), last: None }),
     }
 }
 
@@ -384,7 +380,7 @@ impl Daemon {
 fn diagnosis(limit: Duration) -> DialRequest {
     DialRequest {
         sink: Sink::discard(),
-        deadline: Some(Instant::now() + limit),
+        deadline: (Instant::now() + limit).into(),
         cancel: Cancel::new(),
         purpose: "diagnose",
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod bindings;
 pub mod catalog;
+pub mod deadline;
 pub(crate) mod engine;
 pub mod environment;
 pub(crate) mod grants;

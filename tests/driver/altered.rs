@@ -82,6 +82,39 @@ const FORBIDDEN: &[(&str, &str)] = &[
         "CREATE {\"hostconfig\":{\"binds\":[\"/:/host\"]}}",
         "does not allow the body's field `/hostconfig/binds/0`",
     ),
+    // Names are maps' keys in places, and an empty value under one says a lot.
+    (
+        "CREATE {\"HostConfig\":{\"PortBindings\":{\"1234\":[{}]}}}",
+        "does not allow the body's field `/HostConfig/PortBindings/1234/0`",
+    ),
+    (
+        "CREATE {\"NetworkingConfig\":{\"EndpointsConfig\":{\"other\":{}}}}",
+        "does not allow the body's field `/NetworkingConfig/EndpointsConfig/other`",
+    ),
+    (
+        "CREATE {\"Entrypoint\":[],\"Cmd\":[\"sh\",\"-c\",\"id\"]}",
+        "does not allow the body's field `/Entrypoint`",
+    ),
+    (
+        "PROBE {\"Entrypoint\":[\"/bin/true\"],\"HostConfig\":{\"NetworkMode\":\"none\",\"AutoRemove\":true},\"HoſtConfig\":null}",
+        "wants a JSON body whose objects name each field once",
+    ),
+    (
+        "PROBE {\"Volumes\":{\"/x\":null}}",
+        "does not allow the body's field `/Volumes//x`",
+    ),
+    (
+        "POST /containers/create?name=buildx_buildkit_b0&name=other {}",
+        "does not allow `name=other` in the query",
+    ),
+    ("POST /v1.44/containers/prune", NO_RULE),
+    ("GET /containers/buildx_buildkit_b0/../other/json", NO_RULE),
+    ("GET /containers/buildx_buildkit_b0%2F..%2Fother/json", NO_RULE),
+    ("GET /events?since=0&until=9#&filters=x", NO_RULE),
+    (
+        "GET /events?since=0&until=9;filters=%7B%7D&filters=x",
+        "a query may have no `;`, unless as `%3B`",
+    ),
     (
         "POST /containers/buildx_buildkit_b0/exec {\"Cmd\":[\"sh\",\"-c\",\"id\"]}",
         "does not allow the body's field `/Cmd/0`",

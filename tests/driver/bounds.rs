@@ -126,7 +126,7 @@ async fn a_guest_that_gets_nowhere_ends() {
     // One that waits may do so for as long as its operation has time.
     let waiting = catalog.open("misbehaving", config("deaf")).await.unwrap();
     let mut request = request();
-    request.deadline = Some(Instant::now() + 2 * limit);
+    request.deadline = (Instant::now() + 2 * limit).into();
     let error = waiting.boot(request).await.unwrap_err();
     assert_eq!(error.kind, DriverErrorKind::TimedOut, "{}", error.message);
 }

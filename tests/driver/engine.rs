@@ -1,8 +1,8 @@
 //! The Docker Engine API as guests get it, over a scripted engine.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bkhost::docker::{EngineSettings, Engines};
 use bkhost::driver::environment::HostEnvironment;
@@ -267,6 +267,63 @@ async fn a_pull_shows_its_bytes_under_the_step() {
     let asked = engine.asked();
     let head = asked.iter().find(|head| head.starts_with("POST ")).unwrap();
     assert!(head.contains("x-registry-auth: e30="), "{head}");
+}
+
+/// An engine whose pull gets on twice a second, `messages` times, and then ends or says nothing more.
+fn trickling(folder: &Path, messages: u64, ends: bool) -> String {
+    let socket = folder.join(format!("{messages}.sock"));
+    let listener = UnixListener::bind(&socket).unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut asked = [0; 4096];
+                while let Ok(1..) = stream.read(&mut asked).await {
+                    if asked.starts_with(b"HEAD ") {
+                        let _ = stream.write_all(PONG.as_bytes()).await;
+                        continue;
+                    }
+                    let head = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
+                    let _ = stream.write_all(head.as_bytes()).await;
+                    for current in 0..messages {
+                        let layer = format!(
+                            "{{\"status\":\"Downloading\",\"progressDetail\":{{\"current\":{current},\"total\":99}},\"id\":\"1\"}}\r\n"
+                        );
+                        let _ = stream.write_all(layer.as_bytes()).await;
+                        tokio::time::sleep(Duration::from_millis(500)).await;
+                    }
+                    if ends {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    format!("unix://{}", socket.display())
+}
+
+/// A person with a slow connection gets the image, too.
+#[tokio::test]
+async fn a_pull_that_gets_on_may_last_longer_than_the_operation() {
+    let folder = tempfile::tempdir().unwrap();
+    let limit = Duration::from_secs(2);
+    let boot = async |address: &str| {
+        let node = open(HostEnvironment::default(), address, "b:1").await;
+        let deadline = (Instant::now() + limit).into();
+        node.boot(DialRequest {
+            deadline,
+            ..request()
+        })
+        .await
+    };
+    let begun = Instant::now();
+    boot(&trickling(folder.path(), 10, true)).await.unwrap();
+    assert!(begun.elapsed() > 2 * limit);
+    let error = boot(&trickling(folder.path(), 1, false)).await.unwrap_err();
+    assert_eq!(error.kind, DriverErrorKind::TimedOut);
+    assert!(
+        error.message.starts_with("Pulling `b:1` took longer than"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

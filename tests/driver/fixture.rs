@@ -62,7 +62,7 @@ pub async fn open(config: NodeConfig) -> DriverResult<Box<dyn Node>> {
 pub fn request() -> DialRequest {
     DialRequest {
         sink: Sink::discard(),
-        deadline: Some(Instant::now() + Duration::from_secs(60)),
+        deadline: (Instant::now() + Duration::from_secs(60)).into(),
         cancel: Cancel::new(),
         purpose: "test",
     }

@@ -60,7 +60,7 @@ async fn a_guest_may_undo_something_when_it_is_cancelled() {
 #[tokio::test]
 async fn an_operation_ends_soon_after_its_deadline() {
     let mut request = request();
-    request.deadline = Some(Instant::now() + Duration::from_millis(100));
+    request.deadline = (Instant::now() + Duration::from_millis(100)).into();
     let error = misbehaving("deaf").await.boot(request).await.unwrap_err();
     assert_eq!(error.kind, DriverErrorKind::TimedOut);
     assert_eq!(

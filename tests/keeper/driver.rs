@@ -82,7 +82,7 @@ fn environment(dir: &Path) -> HostEnvironment {
 fn request() -> DialRequest {
     DialRequest {
         sink: Sink::discard(),
-        deadline: Some(std::time::Instant::now() + LONG * 2),
+        deadline: (std::time::Instant::now() + LONG * 2).into(),
         cancel: Cancel::new(),
         purpose: "test",
     }

@@ -184,7 +184,9 @@ impl Remote {
             return error;
         }
         let check = match helper::misses_socket(&error) {
-            true => "Check that the daemon listens on its default socket there, whatever its other addresses are",
+            true => {
+                "Check that the daemon listens on its default socket there, whatever its other addresses are"
+            }
             false => "Check that the daemon runs there",
         };
         error.with_hint(format!(

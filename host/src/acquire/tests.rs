@@ -126,7 +126,7 @@ fn wanted(limit: Duration) -> Wanted {
         purpose: "build",
         affinity: "/src".into(),
         // The clock of a paused runtime, not the system's.
-        deadline: Some(tokio::time::Instant::now().into_std() + limit),
+        deadline: (tokio::time::Instant::now().into_std() + limit).into(),
         cancel: Cancel::new(),
         sink: Sink::discard(),
     }

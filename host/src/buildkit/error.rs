@@ -234,6 +234,9 @@ pub enum SolveError {
         /// What the daemon made of it.
         error: DaemonError,
     },
+    /// The build is done, and a file that it has exported cannot have its name.
+    #[error("failed to solve: {0}")]
+    Unnamed(SessionFailure),
     /// The caller cancelled it.
     #[error("failed to solve: Canceled: context canceled")]
     Cancelled,
@@ -252,7 +255,10 @@ impl SolveError {
         match self {
             Self::Cancelled => EXIT_CANCELLED,
             Self::Lost { .. } => EXIT_FAILURE,
-            Self::Session { failure, .. } if failure.is_exhausted => EXIT_RESOURCE_EXHAUSTED,
+            Self::Session { failure, .. } | Self::Unnamed(failure) if failure.is_exhausted => {
+                EXIT_RESOURCE_EXHAUSTED
+            }
+            Self::Unnamed(_) => EXIT_FAILURE,
             Self::Failed(error) | Self::Session { error, .. } => match error.code {
                 Code::Internal => EXIT_DAEMON_INTERNAL,
                 Code::ResourceExhausted => EXIT_RESOURCE_EXHAUSTED,
@@ -273,7 +279,7 @@ impl SolveError {
     /// The way out, where one is known.
     pub fn hint(&self) -> Option<&str> {
         match self {
-            Self::Session { failure, .. } => failure.hint.as_deref(),
+            Self::Session { failure, .. } | Self::Unnamed(failure) => failure.hint.as_deref(),
             _ => None,
         }
     }

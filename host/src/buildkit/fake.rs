@@ -1,9 +1,12 @@
 //! A daemon in memory that does what a test tells it, for tests.
 
+mod export;
+
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
+pub(crate) use self::export::Export;
 use bkhost_proto::control::control_server::{Control, ControlServer};
 use bkhost_proto::control::*;
 use bkhost_proto::gateway;
@@ -40,6 +43,8 @@ pub(crate) struct Daemon {
     pub(crate) status_hangs: bool,
     /// So often it says, after 6 s, that it does not know the build whose progress is asked for.
     pub(crate) status_late: Arc<AtomicUsize>,
+    /// What it exports to the client when a result was returned to it.
+    pub(crate) export: Option<Export>,
     /// It answers nothing more, not even a probe.
     pub(crate) frozen: watch::Sender<bool>,
     pub(crate) asked: Arc<Mutex<Asked>>,
@@ -55,6 +60,7 @@ impl Default for Daemon {
             solve_hangs: false,
             status_hangs: false,
             status_late: Arc::default(),
+            export: None,
             frozen: watch::Sender::new(false),
             asked: Arc::default(),
             returned: watch::Sender::new(None),
@@ -138,9 +144,14 @@ impl Control for Daemon {
                 error.code.into(),
                 format!("daemon: {}", error.message),
             )),
-            None => Ok(Response::new(SolveResponse {
-                exporter_response: [("key".to_owned(), "value".to_owned())].into(),
-            })),
+            None => {
+                if let Some(export) = &self.export {
+                    export.run().await?;
+                }
+                Ok(Response::new(SolveResponse {
+                    exporter_response: [("key".to_owned(), "value".to_owned())].into(),
+                }))
+            }
         }
     }
 
@@ -171,8 +182,11 @@ impl Control for Daemon {
         &self,
         request: Request<Streaming<BytesMessage>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
-        let mut asked = self.asked.lock().unwrap();
-        asked.sessions.push(request.metadata().clone());
+        let sessions = &mut self.asked.lock().unwrap().sessions;
+        sessions.push(request.metadata().clone());
+        if let Some(export) = &self.export {
+            return Ok(Response::new(export.enter(request.into_inner())));
+        }
         let asked = Arc::clone(&self.asked);
         let mut incoming = request.into_inner();
         let until_closed = futures::stream::once(async move {

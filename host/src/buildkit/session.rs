@@ -4,6 +4,7 @@
 //! of ours and lives exactly as long as the [`Session`].
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bkhost_proto::control::BytesMessage;
@@ -34,6 +35,7 @@ mod upload;
 
 use failure::Failures;
 pub use failure::SessionFailure;
+use file_send::{Inbox, UnnamedFiles};
 use services::Services;
 
 /// Messages that may wait between the stream of the call and the connection inside it; flow control of both levels
@@ -44,6 +46,7 @@ const PENDING_MESSAGES: usize = 16;
 pub struct Session {
     id: String,
     failures: Failures,
+    files: Arc<UnnamedFiles>,
     close: CancellationToken,
     task: AbortOnDropHandle<()>,
 }
@@ -52,7 +55,8 @@ impl Session {
     /// Opens a session that serves what `spec` offers. The error is of our own making: a header that cannot be sent.
     pub fn open(channel: &Channel, spec: &SolveSpec) -> Result<Self, Status> {
         let id = random_id();
-        let services = Services::of(spec);
+        let files = Arc::default();
+        let services = Services::of(spec, Inbox::of(&files));
         let metadata = metadata(&id, &spec.session.shared_key, services.methods())?;
         let failures = services.failures.clone();
         let close = CancellationToken::new();
@@ -66,6 +70,7 @@ impl Session {
         Ok(Self {
             id,
             failures,
+            files,
             close,
             task: AbortOnDropHandle::new(tokio::spawn(task)),
         })
@@ -74,6 +79,11 @@ impl Session {
     /// The failure of ours that made the daemon end the build with `message`, if it was one.
     pub fn failure_behind(&self, message: &str) -> Option<SessionFailure> {
         self.failures.behind(message)
+    }
+
+    /// Gives the files that were exported their names: the solve has ended well. Without this they vanish with the session.
+    pub fn name_files(&self) -> Result<(), SessionFailure> {
+        self.files.name().map_err(|error| SessionFailure::of(&error))
     }
 
     /// Its id, as a solve names it.
@@ -177,6 +187,15 @@ async fn feed(answer: &mut Streaming<BytesMessage>, incoming: &mpsc::Sender<Byte
         }
     }
     Ok(())
+}
+
+/// The daemon's way into a session, over the messages of its call.
+#[cfg(test)]
+pub(super) fn way_in(
+    incoming: mpsc::Receiver<Bytes>,
+    outgoing: mpsc::Sender<BytesMessage>,
+) -> crate::connect::pipe::Pipe {
+    crate::connect::pipe::Pipe::new(tunnel::Tunnel::new(incoming, outgoing))
 }
 
 #[cfg(test)]

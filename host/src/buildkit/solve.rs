@@ -106,8 +106,9 @@ async fn finish(
             Err(SolveError::Cancelled)
         }
         Ending::Solved(solved) => {
+            let named = session.name_files();
             close(session, progress, cancel).await;
-            Ok(solved)
+            named.map(|()| solved).map_err(SolveError::Unnamed)
         }
         Ending::Failed(mut error) => {
             let failure = session.failure_behind(&error.message);

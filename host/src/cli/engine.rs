@@ -9,6 +9,7 @@ use super::status::{self, Trouble};
 use super::{signals, values};
 use crate::docker::error::EngineError;
 use crate::docker::sockets;
+use crate::driver::node::Drivers;
 use crate::error::{CommandError, Result};
 use crate::store::docker::contexts::{ChosenBy, DockerContext};
 use crate::store::shared;
@@ -133,7 +134,7 @@ pub async fn prepare(
         builder.record.driver.clear();
         trouble
     })?;
-    if !has_buildkit && let Some(driver) = driver_of_engines(context).await {
+    if !has_buildkit && let Some(driver) = driver_of_engines(context.drivers).await {
         builder.record.driver = driver;
     }
     Ok(())
@@ -164,9 +165,9 @@ fn trouble(context: &Context<'_>, name: &str, error: &EngineError) -> Trouble {
 }
 
 /// The driver that makes builders of any engine, for those that have none of their own.
-pub async fn driver_of_engines(context: &Context<'_>) -> Option<String> {
-    for name in context.drivers.names() {
-        let Ok(info) = context.drivers.info(&name).await else {
+pub async fn driver_of_engines(drivers: &dyn Drivers) -> Option<String> {
+    for name in drivers.names() {
+        let Ok(info) = drivers.info(&name).await else {
             continue;
         };
         if info.makes_builders() && shared::is_storable(&name) && info.endpoint.kind == "engine" {

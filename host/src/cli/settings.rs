@@ -98,7 +98,7 @@ impl<'a> Context<'a> {
     pub fn request(&self, sink: Sink, deadline: Option<Instant>, purpose: &'static str) -> DialRequest {
         DialRequest {
             sink,
-            deadline,
+            deadline: deadline.into(),
             cancel: self.cancel.clone(),
             purpose,
         }

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
+use super::deadline::Deadline;
 use crate::connect::pipe::Pipe;
 use crate::docker::Engines;
 use crate::fs::Owner;
@@ -183,8 +184,8 @@ pub struct WorkerFacts {
 pub struct DialRequest {
     /// Where the driver's steps are shown.
     pub sink: Sink,
-    /// When to give up; absent means no limit.
-    pub deadline: Option<Instant>,
+    /// When to give up.
+    pub deadline: Deadline,
     /// Ends the call early.
     pub cancel: Cancel,
     /// `build`, `inspect`, `dial-stdio` …; for logs, never for decisions.

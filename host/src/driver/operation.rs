@@ -84,10 +84,7 @@ async fn watch(call: &Call) -> End {
         End::Cancelled
     };
     let late = async {
-        match call.deadline {
-            Some(deadline) => tokio::time::sleep_until((deadline + DEADLINE_GRACE).into()).await,
-            None => std::future::pending().await,
-        }
+        call.deadline.passed(DEADLINE_GRACE).await;
         End::Deadline
     };
     let idle = async {

@@ -1,6 +1,6 @@
 //! What one store holds, and the narrow views through which host functions see it.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,6 +8,7 @@ use wasmtime::component::{HasData, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::bindings::types::ErrorKind;
+use super::deadline::Deadline;
 use super::environment::HostEnvironment;
 use super::grants::Grants;
 use super::imports::log::Notes;
@@ -37,7 +38,7 @@ pub(crate) struct Call {
     /// Where its steps are shown.
     pub sink: Sink,
     /// When the operation must be over.
-    pub deadline: Option<Instant>,
+    pub deadline: Deadline,
     /// How long the guest may neither wait nor report progress.
     pub idle_limit: Duration,
     /// Ends the operation early.
@@ -101,23 +102,54 @@ impl Call {
     ) -> Result<T, Failure> {
         let _waiting = self.activity.wait();
         let bound = self.bound(Duration::from_nanos(timeout));
-        let until_cancelled = async {
-            if self.cancel.is_cancelled() {
-                std::future::pending::<()>().await;
-            }
-            self.cancel.cancelled().await;
-        };
         tokio::select! {
             biased;
             outcome = future => Ok(outcome),
-            () = until_cancelled => {
-                Err(Failure::new(ErrorKind::Cancelled, format!("{doing} was cancelled")))
-            }
+            () = self.newly_cancelled() => Err(was_cancelled(doing)),
             () = tokio::time::sleep(bound) => {
                 let message = format!("{doing} took longer than {}", shown(bound));
                 Err(Failure::new(ErrorKind::TimedOut, message))
             }
         }
+    }
+
+    /// The same for what may take long, such as an image on its way: time in which it `moves` does not count, neither for
+    /// the wait nor for the operation.
+    pub async fn wait_for_moving<T>(
+        &self,
+        doing: &str,
+        moves: &AtomicBool,
+        future: impl Future<Output = T>,
+    ) -> Result<T, Failure> {
+        let _waiting = self.activity.wait();
+        let begun = Instant::now();
+        let uncounted = async {
+            loop {
+                tokio::time::sleep(UNCOUNTED).await;
+                if moves.swap(false, Ordering::Relaxed) {
+                    self.deadline.extend(UNCOUNTED);
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            outcome = future => Ok(outcome),
+            () = self.newly_cancelled() => Err(was_cancelled(doing)),
+            () = self.deadline.passed(Duration::ZERO) => {
+                let seconds = Duration::from_secs(begun.elapsed().as_secs());
+                let message = format!("{doing} took longer than {}", shown(seconds));
+                Err(Failure::new(ErrorKind::TimedOut, message))
+            }
+            never = uncounted => never,
+        }
+    }
+
+    /// Returns when the operation is cancelled, unless it is already.
+    async fn newly_cancelled(&self) {
+        if self.cancel.is_cancelled() {
+            std::future::pending::<()>().await;
+        }
+        self.cancel.cancelled().await;
     }
 
     /// How long a wait of `wanted` may really be.
@@ -130,9 +162,15 @@ impl Call {
 
     /// What is left until the deadline; zero once it has passed, absent without one.
     pub fn remaining(&self) -> Option<Duration> {
-        self.deadline
-            .map(|deadline| deadline.saturating_duration_since(Instant::now()))
+        self.deadline.remaining()
     }
+}
+
+/// How often it is asked whether something moves.
+const UNCOUNTED: Duration = Duration::from_secs(1);
+
+fn was_cancelled(doing: &str) -> Failure {
+    Failure::new(ErrorKind::Cancelled, format!("{doing} was cancelled"))
 }
 
 /// Tells a guest that waits or gets on from one that does nothing.

@@ -180,7 +180,7 @@ async fn by_driver(drivers: &Catalog, socket: &str) -> Result<Duration> {
 fn request() -> DialRequest {
     DialRequest {
         sink: Sink::discard(),
-        deadline: Some(Instant::now() + DIAL_LIMIT),
+        deadline: (Instant::now() + DIAL_LIMIT).into(),
         cancel: Cancel::new(),
         purpose: "benchmark",
     }

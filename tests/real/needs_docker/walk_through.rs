@@ -120,7 +120,7 @@ fn buildkit_in_a_container_is_reached_as_the_guide_says() {
         a_stranger_is_refused(&context);
         type_in(&context, "bkhost rm remote-container");
         // Told only of a port, the daemon does not listen where `buildctl` looks in the container.
-        let hurried = format!("{CREATE_WITHOUT_A_PORT} --driver-opt timeout=1s");
+        let hurried = format!("{CREATE_WITHOUT_A_PORT} --driver-opt timeout=5s");
         refuses(
             &context,
             &format!("{hurried} && bkhost build --builder=remote-container app"),

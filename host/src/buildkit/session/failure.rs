@@ -29,7 +29,7 @@ pub struct SessionFailure {
 }
 
 impl SessionFailure {
-    fn of(error: &(dyn Error + 'static)) -> Self {
+    pub(super) fn of(error: &(dyn Error + 'static)) -> Self {
         let kind = known_kind(error);
         Self {
             message: causes::one_line(error),
@@ -46,10 +46,33 @@ pub(super) struct Failures(Arc<Mutex<Kept>>);
 #[derive(Debug, Default)]
 struct Kept {
     failures: Vec<SessionFailure>,
-    /// The first failure of an export. The daemon often has no words for it but `EOF`; it ends the build in any case.
-    export: Option<SessionFailure>,
+    /// The first failure of an export.
+    export: Option<FailedExport>,
     /// Why the session ended before it was to be closed.
     end: Option<String>,
+}
+
+/// When an export of the daemon failed on our side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moment {
+    /// The daemon was still sending. It often has no words for that but `EOF`; it ends the build in any case.
+    Sending,
+    /// The daemon had ended it and was waiting for the answer. Either that answer is what ends the build, or the daemon
+    /// has ended an export that it could not go on with, for a reason of its own.
+    Ended,
+}
+
+#[derive(Debug)]
+struct FailedExport {
+    failure: SessionFailure,
+    moment: Moment,
+}
+
+impl FailedExport {
+    fn is_behind(&self, message: &str) -> bool {
+        let without_words = message == "EOF" || message.ends_with(": EOF");
+        self.moment == Moment::Sending || without_words || message.contains(&self.failure.message)
+    }
 }
 
 impl Failures {
@@ -67,13 +90,14 @@ impl Failures {
 
     /// The same for the failure of an export, which the daemon cannot do without.
     pub(super) fn export(&self, error: &(dyn Error + 'static)) -> Status {
-        self.failed_export(SessionFailure::of(error))
+        self.failed_export(SessionFailure::of(error), Moment::Sending)
     }
 
     /// The same for a failure that is in its words already.
-    pub(super) fn failed_export(&self, failure: SessionFailure) -> Status {
+    pub(super) fn failed_export(&self, failure: SessionFailure, moment: Moment) -> Status {
         let status = Status::unknown(failure.message.clone());
-        self.lock().export.get_or_insert(failure);
+        let mut kept = self.lock();
+        kept.export.get_or_insert(FailedExport { failure, moment });
         status
     }
 
@@ -86,7 +110,9 @@ impl Failures {
     pub(super) fn behind(&self, message: &str) -> Option<SessionFailure> {
         let kept = self.lock();
         let in_its_words = |failure: &&SessionFailure| message.contains(&failure.message);
-        let told = kept.export.as_ref().or(kept.failures.iter().find(in_its_words));
+        let export = kept.export.as_ref().filter(|export| export.is_behind(message));
+        let export = export.map(|export| &export.failure);
+        let told = export.or_else(|| kept.failures.iter().find(in_its_words));
         if told.is_some() {
             return told.cloned();
         }
@@ -174,6 +200,27 @@ mod tests {
                 .message
                 .starts_with("failed to write /out/a: ")
         );
+    }
+
+    /// The daemon ends a good export and a failed one alike, and hears of ours either way.
+    #[test]
+    fn an_export_that_failed_after_its_end_is_the_cause_only_in_its_own_words() {
+        let failures = Failures::default();
+        let refused = SessionFailure {
+            message: "the engine did not load it".to_owned(),
+            hint: None,
+            is_exhausted: false,
+        };
+        failures.failed_export(refused.clone(), Moment::Ended);
+        let own = "failed to copy: unexpected status from GET request: 403 Forbidden";
+        assert_eq!(failures.behind(own), None);
+        for passed_on in [
+            "rpc error: code = Unknown desc = the engine did not load it",
+            "EOF",
+            "error writing: EOF",
+        ] {
+            assert_eq!(failures.behind(passed_on), Some(refused.clone()), "{passed_on}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Exports to the client: files, archives and standard output.
 
 mod archive;
+mod unnamed;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
+pub(super) use self::unnamed::{Inbox, UnnamedFiles};
 use super::failure::Failures;
 use super::fsutil::receive::{Leftovers, OUTSTANDING, ReceiveError, receive_tree};
 use crate::buildkit::spec::{ExportTarget, StandardOutput};
@@ -31,16 +33,23 @@ const PENDING_PACKETS: usize = 128;
 pub struct ExportTargets {
     targets: Vec<ExportTarget>,
     output: StandardOutput,
+    files: Inbox,
     failures: Failures,
 }
 
 impl ExportTargets {
-    /// Targets by position of their exporter, and what stands for standard output. What cannot be written is kept in
-    /// `failures`.
-    pub(super) fn new(targets: Vec<ExportTarget>, output: StandardOutput, failures: Failures) -> Self {
+    /// Targets by position of their exporter, what stands for standard output, and where files wait for their names. What
+    /// cannot be written is kept in `failures`.
+    pub(super) fn new(
+        targets: Vec<ExportTarget>,
+        output: StandardOutput,
+        files: Inbox,
+        failures: Failures,
+    ) -> Self {
         Self {
             targets,
             output,
+            files,
             failures,
         }
     }
@@ -82,7 +91,9 @@ impl FileSend for ExportTargets {
                 };
                 Ok(Response::new(receive_folder(path, leftovers, incoming, failures)))
             }
-            ExportTarget::File(path) => receive_bytes(Output::File(path), incoming, &failures).await,
+            ExportTarget::File(path) => {
+                receive_bytes(Output::File(path, self.files.clone()), incoming, &failures).await
+            }
             ExportTarget::Stdout => {
                 receive_bytes(Output::Standard(self.output.clone()), incoming, &failures).await
             }
@@ -160,11 +171,12 @@ async fn forward_packets(mut incoming: Streaming<Frame>, forward: mpsc::Sender<P
 }
 
 enum Output {
-    File(PathBuf),
+    File(PathBuf, Inbox),
     Standard(StandardOutput),
 }
 
-/// Takes one file in and answers once it is flushed and has its name.
+/// Takes one file in and answers once all of it is written. The daemon ends the solve after that, so a file has its name
+/// later.
 async fn receive_bytes(
     output: Output,
     mut incoming: Streaming<Frame>,
@@ -191,7 +203,7 @@ async fn receive_bytes(
 
 enum Piece {
     Data(bytes::Bytes),
-    /// The file is complete. Without it the transfer was cut, and nothing may look whole.
+    /// Nothing more comes. Without it the transfer was cut, and nothing may look whole.
     End,
 }
 
@@ -218,22 +230,22 @@ fn write_pieces(output: &Output, mut pending: mpsc::Receiver<Piece>) -> io::Resu
 }
 
 enum Sink {
-    /// A file under a temporary name beside its destination; it vanishes unless completed.
-    Fresh(tempfile::NamedTempFile, PathBuf),
+    /// A file under a temporary name beside its destination; it vanishes unless it is handed in.
+    Fresh(tempfile::NamedTempFile, PathBuf, Inbox),
     /// Something that cannot be replaced: a device, a pipe, standard output.
     Direct(Box<dyn Write + Send>, PathBuf),
 }
 
 impl Sink {
     fn open(output: &Output) -> io::Result<Self> {
-        let path = match output {
+        let (path, files) = match output {
             Output::Standard(output) => {
                 return Ok(Self::Direct(
                     Box::new(output.clone()),
                     PathBuf::from("standard output"),
                 ));
             }
-            Output::File(path) => path,
+            Output::File(path, files) => (path, files.clone()),
         };
         if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
             let file = std::fs::OpenOptions::new()
@@ -256,23 +268,20 @@ impl Sink {
             ))
             .tempfile_in(parent)
             .map_err(with_path(&path))?;
-        Ok(Self::Fresh(file, path))
+        Ok(Self::Fresh(file, path, files))
     }
 
     fn write(&mut self, data: &[u8]) -> io::Result<()> {
         match self {
             // Not the temporary file's own writer: its errors name a path that nobody knows.
-            Self::Fresh(file, path) => file.as_file_mut().write_all(data).map_err(with_path(path)),
+            Self::Fresh(file, path, _) => file.as_file_mut().write_all(data).map_err(with_path(path)),
             Self::Direct(writer, path) => writer.write_all(data).map_err(with_path(path)),
         }
     }
 
     fn complete(self) -> io::Result<()> {
         match self {
-            Self::Fresh(file, path) => file
-                .persist(&path)
-                .map(drop)
-                .map_err(|error| with_path(&path)(error.error)),
+            Self::Fresh(file, path, files) => files.add(file, &path),
             Self::Direct(mut writer, path) => writer.flush().map_err(with_path(&path)),
         }
     }
@@ -291,6 +300,7 @@ fn with_path(path: &Path) -> impl FnOnce(io::Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
 
     fn write(output: &Output, pieces: Vec<Piece>) -> io::Result<()> {
         let (sender, pending) = mpsc::channel(pieces.len().max(1));
@@ -301,25 +311,53 @@ mod tests {
         write_pieces(output, pending)
     }
 
+    fn file(path: PathBuf) -> (Output, Arc<UnnamedFiles>) {
+        let files = Arc::default();
+        (Output::File(path, Inbox::of(&files)), files)
+    }
+
     #[test]
-    fn a_file_has_its_name_only_when_it_is_complete() {
+    fn a_file_has_its_name_only_when_it_is_named_at_the_end_of_the_solve() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("deep/image.tar");
-        let error = write(&Output::File(path.clone()), vec![Piece::Data("half".into())]).unwrap_err();
+        let count = || std::fs::read_dir(path.parent().unwrap()).unwrap().count();
+        let (output, files) = file(path.clone());
+        let error = write(&output, vec![Piece::Data("half".into())]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
-        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 0);
-        write(
-            &Output::File(path.clone()),
-            vec![Piece::Data("a".into()), Piece::Data("b".into()), Piece::End],
-        )
-        .unwrap();
+        assert_eq!(count(), 0);
+        let whole = || vec![Piece::Data("a".into()), Piece::Data("b".into()), Piece::End];
+        write(&output, whole()).unwrap();
+        assert!(!path.exists() && count() == 1);
+        files.name().unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"ab");
+        assert_eq!(count(), 1);
+        // A solve that ends without it takes the file along, as does one that has ended.
+        write(&output, whole()).unwrap();
+        drop(files);
+        assert!(write(&output, whole()).is_err());
+        assert_eq!(count(), 1);
+    }
+
+    #[test]
+    fn a_file_that_cannot_have_its_name_is_told_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("image.tar");
+        let (output, files) = file(path.clone());
+        write(&output, vec![Piece::Data("a".into()), Piece::End]).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        let error = files.name().unwrap_err().to_string();
+        assert!(
+            error.starts_with(&format!("failed to write {}: ", path.display())),
+            "{error}"
+        );
     }
 
     #[test]
     fn nothing_is_made_before_the_first_byte() {
         let dir = tempfile::tempdir().unwrap();
-        write(&Output::File(dir.path().join("x/y")), vec![Piece::End]).unwrap();
+        let (output, files) = file(dir.path().join("x/y"));
+        write(&output, vec![Piece::End]).unwrap();
+        files.name().unwrap();
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
@@ -367,6 +405,7 @@ mod tests {
         let targets = ExportTargets::new(
             vec![ExportTarget::None, ExportTarget::Stdout],
             StandardOutput::default(),
+            Inbox::of(&Arc::default()),
             Failures::default(),
         );
         let mut metadata = MetadataMap::new();

@@ -17,7 +17,7 @@ use tower_service::Service;
 use super::content::ContentStores;
 use super::content::layout::Layout;
 use super::failure::Failures;
-use super::file_send::ExportTargets;
+use super::file_send::{ExportTargets, Inbox};
 use super::file_sync::LocalSources;
 use super::health::Health;
 use super::{auth, secrets, upload};
@@ -36,14 +36,14 @@ pub(super) struct Services {
 }
 
 impl Services {
-    /// The services that `spec` needs.
-    pub(super) fn of(spec: &SolveSpec) -> Self {
+    /// The services that `spec` needs. Exported files go to `files`.
+    pub(super) fn of(spec: &SolveSpec, files: Inbox) -> Self {
         let session = &spec.session;
         let mut services = Self::new();
         auth::register(&mut services, session.registry.clone());
         let failures = services.failures.clone();
         secrets::register(&mut services, session.secrets.clone(), failures);
-        services.add_files(spec);
+        services.add_files(spec, files);
         services.add_content(spec);
         if let Some(upload) = &session.upload {
             upload::register(&mut services, upload.clone());
@@ -52,7 +52,7 @@ impl Services {
     }
 
     /// A daemon takes the names of these two for a promise, so they are announced only where there is something.
-    fn add_files(&mut self, spec: &SolveSpec) {
+    fn add_files(&mut self, spec: &SolveSpec, files: Inbox) {
         let mounts = &spec.session.mounts;
         if !mounts.is_empty() {
             let sources = LocalSources::new(mounts.clone(), self.failures.clone());
@@ -73,6 +73,7 @@ impl Services {
                 FileSendServer::new(ExportTargets::new(
                     targets,
                     spec.session.output.clone(),
+                    files,
                     self.failures.clone(),
                 ))
                 .max_decoding_message_size(MESSAGE_LIMIT)

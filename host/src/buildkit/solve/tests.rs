@@ -1,3 +1,5 @@
+mod exports;
+
 use super::*;
 use crate::buildkit::fake::Daemon;
 use crate::buildkit::spec::{

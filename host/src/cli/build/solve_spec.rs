@@ -45,6 +45,8 @@ pub mod ability {
 pub struct NodeFacts<'a> {
     /// Name of the driver, for refusals.
     pub driver: &'a str,
+    /// Another driver whose builders can what this one refuses, for hints.
+    pub able_driver: Option<&'a str>,
     /// What the driver says its builds can do.
     pub abilities: &'a BTreeMap<String, String>,
     /// What the daemon says it can do.
@@ -77,6 +79,12 @@ impl NodeFacts<'_> {
         named.filter(|name| !name.is_empty())
     }
 
+    /// Whether something is refused because of the driver.
+    pub fn is_limited(&self) -> bool {
+        let refused = |value: &String| super::value::parse_bool(value) == Ok(false);
+        self.engine_exporter().is_some() || self.abilities.values().any(refused)
+    }
+
     /// Whether the daemon leaves it to its engine to push images.
     pub fn is_pushed_by_engine(&self) -> bool {
         self.engine_exporter().is_some() && !self.can(ability::DIRECT_PUSH)
@@ -93,10 +101,20 @@ impl NodeFacts<'_> {
 
     fn unsupported(&self, what: &str, page: &str) -> ValueError {
         let driver = self.driver;
-        ValueError::new(format!(
+        let refusal = ValueError::new(format!(
             "{what} is not supported for the {driver} driver.\nSwitch to a different driver, or turn on the containerd image store, and try again.\nLearn more at https://docs.docker.com/go/{page}/"
-        ))
-        .hint("`bkhost create --driver docker-container --use` makes a builder that can")
+        ));
+        self.with_way_out(refusal)
+    }
+
+    /// The refusal with the driver that refuses nothing of this, where there is one.
+    fn with_way_out(&self, refusal: ValueError) -> ValueError {
+        match self.able_driver {
+            Some(able) => refusal.hint(format!(
+                "`bkhost create --driver {able} --use` makes a builder that can"
+            )),
+            None => refusal,
+        }
     }
 }
 

@@ -336,6 +336,7 @@ impl Solve<'_> {
         let unknown = Loads::new();
         let facts = NodeFacts {
             driver: &self.builder.driver,
+            able_driver: None,
             abilities: &abilities,
             llb_caps: &capabilities.llb,
             platforms: &platforms,
@@ -343,7 +344,9 @@ impl Solve<'_> {
             installation: &record.installation(),
             loads: &unknown,
         };
+        let able = self.able_driver(&facts).await;
         let facts = NodeFacts {
+            able_driver: able.as_deref(),
             loads: &engines.loads(self.request, &facts).await?,
             ..facts
         };
@@ -369,6 +372,15 @@ impl Solve<'_> {
             response,
             is_lost: solve_spec::keeps_nothing(self.request, &facts),
         })
+    }
+
+    /// The driver whose builders can what is refused here. Nobody is asked for it where nothing is.
+    async fn able_driver(&self, facts: &NodeFacts<'_>) -> Option<String> {
+        if !facts.is_limited() {
+            return None;
+        }
+        let able = engine::driver_of_engines(self.ground.drivers).await;
+        able.filter(|name| name != facts.driver)
     }
 
     fn spec(&self, facts: &NodeFacts<'_>, source_control: &BTreeMap<String, String>) -> Result<SolveSpec> {

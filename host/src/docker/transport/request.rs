@@ -120,6 +120,10 @@ impl Request {
         if !self.path.starts_with('/') {
             return Err(invalid("its path does not begin with `/`".to_owned()));
         }
+        if self.path.contains('#') {
+            // It would be dropped with all that follows, which somebody may have judged.
+            return Err(invalid("its path has a `#`".to_owned()));
+        }
         let base = &endpoint.base_path;
         let path = match version {
             Some(version) => format!("{base}/v{version}{}", self.path),

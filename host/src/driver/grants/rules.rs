@@ -255,7 +255,8 @@ fn allows(rule: &RuleText, request: &Request<'_>, scope: &Scope<'_>) -> Result<(
         Some((path, query)) => (path, query),
         None => (request.path, ""),
     };
-    if !path_matches(&rule.path, path, scope) {
+    // What follows a `#` is never sent, so nothing there may count.
+    if request.path.contains('#') || !path_matches(&rule.path, path, scope) {
         return Err(Refusal::Path);
     }
     check_query(rule, query, scope)?;
@@ -266,7 +267,7 @@ fn allows(rule: &RuleText, request: &Request<'_>, scope: &Scope<'_>) -> Result<(
 }
 
 fn path_matches(pattern: &str, path: &str, scope: &Scope<'_>) -> bool {
-    if !path.starts_with('/') || path.contains('#') {
+    if !path.starts_with('/') {
         return false;
     }
     let wanted: Vec<&str> = segments(pattern).collect();
@@ -300,6 +301,12 @@ fn segment_matches(pattern: &str, segment: &str, scope: &Scope<'_>) -> bool {
 }
 
 fn check_query(rule: &RuleText, query: &str, scope: &Scope<'_>) -> Result<(), Refusal> {
+    // Older servers take it for a `&`, newer ones for text.
+    if query.contains(';') {
+        return Err(Refusal::Query(
+            "a query may have no `;`, unless as `%3B`".to_owned(),
+        ));
+    }
     let mut seen = Vec::new();
     for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
         let allowed = rule.query.get(&*key).is_some_and(|allowed| {
@@ -376,8 +383,9 @@ fn check_value(
         return Err(format!("/{}", path.join("/")));
     }
     match value {
-        // In a patch, nothing is something: it takes away what is there.
-        value if is_empty(value) && rule.method != "PATCH" => Ok(()),
+        // In a patch, nothing is something: it takes away what is there. A key of a map is something, too: only names
+        // that the rule has may have an empty value.
+        value if is_empty(value) && rule.method != "PATCH" && leads_to_named(rule, path) => Ok(()),
         Value::Object(fields) if !fields.is_empty() => fields.iter().try_for_each(|(key, value)| {
             path.push(key.clone());
             let result = check_value(rule, value, path, scope);
@@ -429,6 +437,21 @@ fn leaf_allowed(rule: &RuleText, leaf: &Value, path: &[String], scope: &Scope<'_
                 .iter()
                 .any(|allowed| value_allowed(allowed, leaf, scope))
         })
+}
+
+/// Whether the rule names a field at this path or below it.
+fn leads_to_named(rule: &RuleText, path: &[String]) -> bool {
+    rule.body.keys().any(|pattern| {
+        let mut wanted = segments(pattern);
+        for name in path {
+            match wanted.next() {
+                Some("**") => return true,
+                Some(segment) if segment == "*" || segment == name => {}
+                _ => return false,
+            }
+        }
+        true
+    })
 }
 
 fn field_matches(pattern: &str, path: &[String]) -> bool {

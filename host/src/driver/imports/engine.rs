@@ -3,6 +3,7 @@
 mod failures;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use wasmtime::component::Resource;
@@ -100,10 +101,17 @@ fn refuse_forms(asked: &rules::Request<'_>, headers: &[Pair]) -> Answer<()> {
     Ok(())
 }
 
+/// A pull as it is shown, and whether it moves.
+struct Shown<'a> {
+    step: &'a mut GuestStep,
+    moves: &'a AtomicBool,
+}
+
 #[async_trait]
-impl Progress for GuestStep {
+impl Progress for Shown<'_> {
     async fn report(&mut self, current: u64, total: u64) {
-        GuestStep::report(self, current, Some(total)).await;
+        self.moves.store(true, Ordering::Relaxed);
+        self.step.report(current, Some(total)).await;
     }
 }
 
@@ -141,7 +149,7 @@ fn connection(pipe: Pipe, framing: Framing, peer: &str) -> Answer<Connection> {
             })
         }
         Framing::Multiplexed => {
-            let words = LastWords::of(EXEC);
+            let words = LastWords::of_remote(EXEC, pipe.last_words().cloned());
             let unframed = Unframed::new(pipe, Stderr::Kept(words.clone()));
             Ok(Connection::new(Pipe::new(unframed), peer).with_last_words(words))
         }
@@ -232,10 +240,15 @@ impl Host for View<'_> {
             return Err(unverified(&reference));
         }
         let engine = engine(self.call)?;
-        let step = self.table.get_mut(&step)?;
-        let pulled = pull::pull(&engine, engines.credentials(), &image, platform.as_deref(), step);
+        let moves = AtomicBool::new(false);
+        let mut shown = Shown {
+            step: self.table.get_mut(&step)?,
+            moves: &moves,
+        };
+        let platform = platform.as_deref();
+        let pulled = pull::pull(&engine, engines.credentials(), &image, platform, &mut shown);
         let doing = format!("Pulling `{}`", clean_line(&reference, SHOWN_PATH));
-        let pulled = self.call.wait(u64::MAX, &doing, pulled).await?;
+        let pulled = self.call.wait_for_moving(&doing, &moves, pulled).await?;
         pulled.map_err(|error| engine_failure(&error))?;
         Ok(reference)
     }

@@ -15,6 +15,7 @@ use wasmtime::component::{Instance, InstancePre, ResourceAny};
 use self::bindings::{diagnose, logs, node_only, scale};
 use self::node::V0_1Node;
 use super::Track;
+use crate::driver::deadline::Deadline;
 use crate::driver::engine::Runtime;
 use crate::driver::environment::HostEnvironment;
 use crate::driver::grants::Grants;
@@ -73,7 +74,7 @@ pub(crate) struct Purpose {
     /// Where steps are shown.
     pub sink: Sink,
     /// When it must be over.
-    pub deadline: Option<std::time::Instant>,
+    pub deadline: Deadline,
     /// Ends it early.
     pub cancel: Cancel,
     /// Whether the state may only be read.
@@ -88,7 +89,7 @@ impl Purpose {
             config,
             state,
             sink: Sink::discard(),
-            deadline: Some(operation::looking_deadline()),
+            deadline: operation::looking_deadline().into(),
             cancel: Cancel::new(),
             read_only: true,
         }

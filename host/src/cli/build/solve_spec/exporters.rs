@@ -141,10 +141,9 @@ fn name_as_engine(output: &mut Output, node: &NodeFacts<'_>) -> Result<(), Value
     };
     if is_pushed(output) && is_true(output.attributes.get("push-by-digest")) {
         let driver = node.driver;
-        return Err(ValueError::new(format!(
+        return Err(node.with_way_out(ValueError::new(format!(
             "push-by-digest is currently not implemented for {driver} driver, please create a new builder instance"
-        ))
-        .hint("`bkhost create --driver docker-container --use` makes one"));
+        ))));
     }
     exporter.clone_into(&mut output.kind);
     if node.is_said(ability::PREFER_IMAGE_DIGEST) {

@@ -33,6 +33,7 @@ struct Case {
     platforms: Vec<Platform>,
     proxies: BTreeMap<String, String>,
     environment: BTreeMap<String, String>,
+    able_driver: Option<&'static str>,
     loads: Loads,
 }
 
@@ -44,6 +45,7 @@ impl Default for Case {
             platforms: Vec::new(),
             proxies: BTreeMap::new(),
             environment: BTreeMap::new(),
+            able_driver: None,
             loads: Loads::new(),
         }
     }
@@ -123,8 +125,12 @@ impl Case {
         self
     }
 
-    /// Composes the solve of `bkhost build ARGUMENTS FOLDER`.
+    /// Composes the solve of `bkhost build ARGUMENTS FOLDER`; a refusal in its words.
     fn spec(&self, arguments: &[&str]) -> Result<SolveSpec, String> {
+        self.composed(arguments).map_err(|error| error.to_string())
+    }
+
+    fn composed(&self, arguments: &[&str]) -> Result<SolveSpec, ValueError> {
         let folder = tempfile::Builder::new().prefix("src").tempdir().unwrap();
         let folder = folder.path().join("app");
         std::fs::create_dir(&folder).unwrap();
@@ -135,23 +141,23 @@ impl Case {
         let args = BuildArgs::from_arg_matches(&command.try_get_matches_from(words).unwrap()).unwrap();
         let variables = self.environment.clone();
         let environment = move |name: &str| variables.get(name).cloned();
-        let text = |error: ValueError| error.to_string();
-        let typed = TypedBuild::parse(args, &environment).map_err(text)?;
+        let typed = TypedBuild::parse(args, &environment)?;
         let surroundings = Surroundings {
             environment: &environment,
             working_folder: Path::new("/"),
             terminal: false,
         };
-        let request = BuildRequest::resolve(typed, surroundings).map_err(text)?;
+        let request = BuildRequest::resolve(typed, surroundings)?;
         let wanted = Wanted {
             context: &request.context,
             dockerfile: &request.dockerfile,
             named: &request.named_contexts,
             needs_dockerfile: true,
         };
-        let inputs = load(wanted, &mut std::io::empty()).map_err(text)?;
+        let inputs = load(wanted, &mut std::io::empty())?;
         let node = NodeFacts {
             driver: "remote",
+            able_driver: self.able_driver,
             abilities: &self.abilities,
             llb_caps: &self.caps,
             platforms: &self.platforms,
@@ -168,7 +174,6 @@ impl Case {
             Arc::new(Nobody),
             StandardOutput::default(),
         )
-        .map_err(text)
     }
 
     /// The attributes that differ from those of a build without any flag.
@@ -550,4 +555,23 @@ fn caches_are_sent_as_the_daemon_knows_them() {
     let kinds = |list: &[CacheEntry]| list.iter().map(|entry| entry.kind.clone()).collect::<Vec<_>>();
     assert_eq!(kinds(&spec.cache_imports), ["registry", "gha"]);
     assert_eq!(kinds(&spec.cache_exports), ["inline", "inline"]);
+}
+
+#[test]
+fn refusals_name_the_driver_that_can_where_there_is_one() {
+    for arguments in [
+        &["-o", "type=oci,dest=a"][..],
+        &["-o", "type=image,name=a,push=true,push-by-digest=true"],
+    ] {
+        for able_driver in [Some("other"), None] {
+            let case = Case {
+                able_driver,
+                ..Case::of_engine(CLASSIC)
+            };
+            let refused = crate::error::CommandError::from(case.composed(arguments).err().unwrap());
+            let hint = able_driver
+                .map(|name| format!("`bkhost create --driver {name} --use` makes a builder that can"));
+            assert_eq!(refused.hints(), hint.as_slice(), "{refused}");
+        }
+    }
 }

@@ -152,7 +152,7 @@ impl Goal<'_> {
         Wanted {
             purpose: self.purpose,
             affinity: self.affinity.clone(),
-            deadline: Instant::now().checked_add(limit(config)),
+            deadline: Instant::now().checked_add(limit(config)).into(),
             cancel: self.cancel.clone(),
             sink: self.sink.clone(),
         }

@@ -36,7 +36,9 @@ impl BuildEngines<'_> {
     /// The engines that results of `request` are loaded into, each asked what it takes.
     pub async fn loads(&self, request: &BuildRequest, facts: &NodeFacts<'_>) -> Result<Loads> {
         let contexts = loading::contexts(request, facts);
-        let found = contexts.into_iter().map(|context| self.target(context, facts));
+        let is_asked_for = !request.outputs.is_empty();
+        let target = |context| self.target(context, is_asked_for, facts);
+        let found = contexts.into_iter().map(target);
         let asked = self.ground.cancel.run_until_cancelled(try_join_all(found)).await;
         let Some(asked) = asked else {
             return Err(failure::of_acquire(AcquireError::Cancelled));
@@ -44,14 +46,20 @@ impl BuildEngines<'_> {
         Ok(asked?.into_iter().collect())
     }
 
-    async fn target(&self, context: String, facts: &NodeFacts<'_>) -> Result<(String, LoadTarget)> {
+    async fn target(
+        &self,
+        context: String,
+        is_asked_for: bool,
+        facts: &NodeFacts<'_>,
+    ) -> Result<(String, LoadTarget)> {
         match self.ask(&context, facts).await {
             Ok(target) => Ok((context, target)),
             Err(error) => {
                 let error = CommandError::from(error);
-                Err(error.with_hint(
-                    "`--load` is for the engine of the active docker context; `--output type=docker,context=NAME` names another one",
-                ))
+                Err(match way_around(&context, is_asked_for) {
+                    Some(hint) => error.with_hint(hint),
+                    None => error,
+                })
             }
         }
     }
@@ -121,11 +129,38 @@ impl BuildEngines<'_> {
     }
 }
 
+/// What else the user may do when the engine of `context` is out of reach: nothing, if it was named.
+fn way_around(context: &str, is_asked_for: bool) -> Option<&'static str> {
+    const ASKED_FOR: &str = "`--load` is for the engine of the active docker context; `--output type=docker,context=NAME` names another one";
+    const DEFAULT: &str = "This builder loads what it builds into the engine of the active docker context unless `BUILDX_NO_DEFAULT_LOAD=1` is set or there is another output, such as `--push` or `--output type=cacheonly`";
+    match (context, is_asked_for) {
+        ("", true) => Some(ASKED_FOR),
+        ("", false) => Some(DEFAULT),
+        _ => None,
+    }
+}
+
 /// The digest that others find the image by; what the engine calls it stays as the configuration's.
 fn enter(response: &mut BTreeMap<String, String>, digest: String) {
     const IMAGE: &str = "containerimage.digest";
     const CONFIG: &str = "containerimage.config.digest";
     if let Some(old) = response.insert(IMAGE.to_owned(), digest) {
         response.entry(CONFIG.to_owned()).or_insert(old);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_a_way_around_an_engine_that_nobody_named() {
+        assert!(way_around("", true).unwrap().contains("`--load` is for"));
+        assert!(
+            way_around("", false)
+                .unwrap()
+                .contains("`BUILDX_NO_DEFAULT_LOAD=1`")
+        );
+        assert_eq!(way_around("named", true), None);
     }
 }

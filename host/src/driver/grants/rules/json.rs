@@ -5,6 +5,11 @@ use std::collections::BTreeSet;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+/// A name as Go compares it with the names of its fields.
+fn folded(name: &str) -> String {
+    name.to_lowercase().replace('ſ', "s")
+}
+
 /// Reads JSON and refuses objects that name a field twice: the server might take the other one. Names that differ in
 /// case only count as the same, because Go's decoder takes either.
 pub(super) fn parse_unambiguous(body: &[u8]) -> Result<Value, serde_json::Error> {
@@ -49,7 +54,7 @@ pub(super) fn parse_unambiguous(body: &[u8]) -> Result<Value, serde_json::Error>
             let mut fields = Map::new();
             let mut seen = BTreeSet::new();
             while let Some(key) = map.next_key::<String>()? {
-                if !seen.insert(key.to_lowercase()) {
+                if !seen.insert(folded(&key)) {
                     return Err(A::Error::custom("a field is named twice"));
                 }
                 fields.insert(key, map.next_value_seed(Once)?);

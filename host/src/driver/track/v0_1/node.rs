@@ -197,9 +197,10 @@ async fn instances(open: &mut OpenGuest) -> Answer<Vec<Instance>> {
 /// What is done in an opened guest.
 type Work<T> = BoxFuture<'static, Answer<T>>;
 
-/// The configuration with the facts of the job that this runs in, for daemons that can be given files.
+/// The configuration with the facts of the job that this runs in, for drivers that want them.
 fn with_job_facts(mut config: NodeConfig, info: &DriverInfo, environment: &HostEnvironment) -> NodeConfig {
-    let job = environment.job.as_ref().filter(|_| info.takes_files());
+    let wanted = info.options.iter().any(|option| option.name == job_facts::OPTION);
+    let job = environment.job.as_ref().filter(|_| wanted);
     if let Some(facts) = job.and_then(|job| job.file()) {
         config.files.insert(job_facts::FILE.to_owned(), facts.to_vec());
     }
