@@ -16,6 +16,7 @@ pub mod sockets;
 mod stream;
 pub mod transport;
 pub mod version;
+mod watch;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -246,7 +246,7 @@ fn refuse_special(path: &Path) -> Result<(), FileError> {
 /// An advisory whole-file lock (`flock`), released on drop or when the process ends.
 #[derive(Debug)]
 pub struct FileLock {
-    _file: File,
+    file: File,
 }
 
 /// Whether others may hold a lock at the same time.
@@ -267,7 +267,7 @@ impl FileLock {
             LockMode::Exclusive => file.try_lock(),
         };
         match taken {
-            Ok(()) => Ok(Some(Self { _file: file })),
+            Ok(()) => Ok(Some(Self { file })),
             Err(std::fs::TryLockError::WouldBlock) => Ok(None),
             Err(std::fs::TryLockError::Error(error)) => Err(FileError::io("lock", path)(error)),
         }
@@ -281,7 +281,46 @@ impl FileLock {
             LockMode::Exclusive => file.lock(),
         }
         .map_err(FileError::io("lock", path))?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+
+    /// Whether the file that is locked is the one at `path`.
+    fn is_of(&self, path: &Path) -> bool {
+        let (Ok(ours), Ok(there)) = (self.file.metadata(), std::fs::symlink_metadata(path)) else {
+            return false;
+        };
+        (ours.dev(), ours.ino()) == (there.dev(), there.ino())
+    }
+}
+
+/// An exclusive lock in a folder where nothing of it may stay: its file is there only while somebody has it.
+#[derive(Debug)]
+pub struct PassingLock {
+    path: PathBuf,
+    _lock: FileLock,
+}
+
+impl PassingLock {
+    /// Takes the lock if it is free; `None` when somebody else has it or has just given it up. `owner` gets the file.
+    pub fn try_acquire(path: &Path, owner: Option<Owner>) -> Result<Option<Self>, FileError> {
+        let lock = FileLock::try_acquire(path, LockMode::Exclusive)?;
+        // Who had it before has removed the file that was opened here, and another may be there already.
+        let Some(lock) = lock.filter(|lock| lock.is_of(path)) else {
+            return Ok(None);
+        };
+        let taken = Self {
+            path: path.to_owned(),
+            _lock: lock,
+        };
+        owner.map_or(Ok(()), |owner| owner.give(path))?;
+        Ok(Some(taken))
+    }
+}
+
+impl Drop for PassingLock {
+    fn drop(&mut self) {
+        // A file that stays is a lock that is free.
+        let _ = remove_file(&self.path);
     }
 }
 
@@ -363,5 +402,22 @@ mod tests {
                 .unwrap()
                 .is_some()
         );
+    }
+
+    #[test]
+    fn a_passing_lock_excludes_and_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let take = || PassingLock::try_acquire(&path, Some(Owner::for_tests())).unwrap();
+        // Somebody who has opened the file before it went gets another one.
+        let opened = open_lock_file(&path).unwrap();
+        let held = take().unwrap();
+        assert!(take().is_none());
+        drop(held);
+        assert!(!path.exists());
+        opened.lock().unwrap();
+        assert!(!FileLock { file: opened }.is_of(&path));
+        assert!(take().is_some());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

@@ -71,7 +71,9 @@ pub trait Driver: Sized + 'static {
     }
 
     /// What builds on this node can do, by documented keys (see `wit/driver/node.wit`). Absent means what an ordinary
-    /// BuildKit daemon can do. Touches nothing outside.
+    /// BuildKit daemon can do. `host-gateway` may be empty: the engine should have such an address and tells none.
+    /// `exporter` is the daemon's name for the exporter `image`, and says that images stay in the engine. Touches nothing
+    /// outside.
     fn abilities(&self, workers: &[Worker]) -> Vec<Pair> {
         let _ = workers;
         Vec::new()

@@ -169,7 +169,7 @@ impl Status {
     }
 }
 
-/// One live daemon of a node.
+/// One daemon of a node: a live one, or one that has ended and whose log is still there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Instance {
     /// Identity to dial, unique within the node.

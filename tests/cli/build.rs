@@ -38,6 +38,27 @@ fn values_are_refused_without_a_prefix() {
     "#);
 }
 
+/// The words are buildx's.
+#[test]
+fn flags_from_before_buildkit_are_taken_and_warned_of_where_it_matters() {
+    insta::assert_snapshot!(refused("--rm --force-rm=false --compress -o ~/src/Dockerfile ~/src"), @r"
+    ERROR: failed to build: destination directory HOME/src/Dockerfile is a file
+    hint: A file is in the way: remove it, or choose another `dest=`
+    ");
+    insta::assert_snapshot!(refused("--squash --isolation x --security-opt a,b --security-opt c -o ~/src/Dockerfile ~/src"), @r#"
+    WARNING: isolation flag is deprecated with BuildKit.
+    WARNING: security-opt flag is deprecated. "RUN --security=insecure" should be used with BuildKit.
+    WARNING: experimental flag squash is removed with BuildKit. You should squash inside build using a multi-stage Dockerfile for efficiency.
+    ERROR: failed to build: destination directory HOME/src/Dockerfile is a file
+    hint: A file is in the way: remove it, or choose another `dest=`
+    "#);
+    insta::assert_snapshot!(refused("--rm=x ~/src"), @r#"ERROR: invalid argument "x" for "--rm" flag: strconv.ParseBool: parsing "x": invalid syntax"#);
+    insta::assert_snapshot!(refused("--security-opt a\"b ~/src"), @r#"
+    ERROR: invalid argument "a\"b" for "--security-opt" flag: parse error on line 1, column 2: bare " in non-quoted-field
+    hint: Quote a whole field, as in `'"dest=a,b"'`, not a part of it
+    "#);
+}
+
 #[test]
 fn what_cannot_work_is_said_before_anything_boots() {
     insta::assert_snapshot!(refused("-o ~/out ~/src/empty"), @r#"

@@ -167,6 +167,16 @@ fn a_context_that_does_not_exist_is_named_with_who_chose_it() {
     ERROR: unable to resolve docker endpoint: context "prod": context not found
     hint: The docker context `prod`, which DOCKER_CONTEXT names, does not exist. Did you mean `prodd`?
     "#);
+    // The others are shown all the same; a builder that is selected needs no context.
+    let listed = sealed.run_by_docker(&drivers, "--context nope buildx ls --format {{.Name}}");
+    assert_eq!(listed.out, "local\nlocal\ndefault\nprodd\n");
+    insta::assert_snapshot!(listed.refused(), @r#"
+    ERROR: no builder "nope" found
+    hint: The docker context `nope`, which `--context` names, does not exist; `docker context ls` lists those that do
+    "#);
+    sealed.run(&drivers, "create --name b tcp://a:1/down").ok();
+    sealed.run(&drivers, "use --global b").ok();
+    sealed.run_by_docker(&drivers, "--context nope buildx ls").ok();
     let sealed = Sealed::new();
     std::fs::create_dir_all(sealed.home().join(".docker")).unwrap();
     std::fs::write(

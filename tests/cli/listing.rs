@@ -38,6 +38,28 @@ fn dotted(text: &str) -> String {
 }
 
 #[test]
+fn advice_is_spelled_as_it_is_typed() {
+    let (sealed, drivers) = (Sealed::new(), Scripted::default());
+    sealed
+        .run(&drivers, "create --name b --use tcp://a:1/drifted")
+        .ok();
+    for (typed, [listed, shown]) in [
+        ("bkhost", ["ls", "inspect"].map(|line| sealed.run(&drivers, line))),
+        (
+            "docker buildx",
+            ["buildx ls", "buildx inspect"].map(|line| sealed.run_by_docker(&drivers, line)),
+        ),
+    ] {
+        let advice = format!(
+            "b (b0) runs with other settings than configured: memory. Apply them with `{typed} renew b`\n"
+        );
+        assert!(listed.err.contains(&advice), "{listed:?}");
+        let advice = format!("memory (apply with `{typed} renew b`)\n");
+        assert!(shown.out.contains(&advice), "{shown:?}");
+    }
+}
+
+#[test]
 fn ls_shows_builders_nodes_and_what_is_missing() {
     let (sealed, drivers) = filled();
     let listed = sealed.run(&drivers, "ls");

@@ -82,7 +82,9 @@ fn dockers_own_flags_count() {
             docker.key(release, &["--host", "tcp://127.0.0.1:7"]),
             "tcp://127.0.0.1:7"
         );
-        assert_eq!(docker.key(release, &[]), "unix:///nonexistent/docker.sock");
+        for flags in [&[][..], &["--context", "default"]] {
+            assert_eq!(docker.key(release, flags), "unix:///nonexistent/docker.sock");
+        }
         // Another folder of docker's has no plugin and no builders; it is looked at as docker says.
         let elsewhere = docker.context.home().join("elsewhere");
         std::fs::create_dir(&elsewhere).unwrap();
@@ -116,6 +118,17 @@ fn tls_files_of_dockers_flags_are_those_of_the_engine() {
     };
     list(&[]).says("WARNING: ").says("/nowhere/ca.pem");
     list(&["--log-level", "error"]).says_no("WARNING: ");
+}
+
+/// The old docker says it itself.
+#[test]
+fn a_context_that_does_not_exist_ends_the_list() {
+    let docker = Docker::installed();
+    let list = docker.docker(Release::Current, ["--context", "nobody", "buildx", "ls"]);
+    let listed = list.run().fails(1).prints("default");
+    listed.says(
+        "ERROR: no builder \"nobody\" found\nhint: The docker context `nobody`, which `--context` names",
+    );
 }
 
 #[test]

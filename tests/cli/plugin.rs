@@ -3,7 +3,7 @@
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use bkhost::cli::plugin::lacking::{BUILD_FLAGS, COMMANDS};
+use bkhost::cli::plugin::lacking;
 use bkhost_test_support::call::Call;
 use bkhost_test_support::context::TestContext;
 
@@ -189,6 +189,47 @@ fn what_was_there_comes_back_to_the_byte() {
     assert_eq!(docker.all(), before);
 }
 
+/// `docker buildx install` sets the same alias.
+#[test]
+fn an_alias_that_somebody_else_has_set_stays() {
+    const SET: &str = "{\"aliases\":{\"builder\":\"buildx\"}}";
+    let docker = Docker::new();
+    let stays = || assert_eq!(std::fs::read_to_string(docker.config()).unwrap(), SET);
+    let uninstall = || docker.bkhost(["uninstall"]).run().succeeds();
+    docker.write_config(SET);
+    uninstall().says("nothing to do");
+    stays();
+    docker.bkhost(["install"]).run().succeeds().says_no("alias");
+    uninstall().says("Removed `").says_no("alias");
+    stays();
+    uninstall().says("nothing to do");
+    stays();
+    docker.write_program(&docker.plugin(), BEFORE);
+    uninstall().says("nothing to do");
+    stays();
+}
+
+/// Both see the plugin that is there before either changes anything: it answers the first when the second asks, too.
+#[test]
+fn two_installations_at_once_do_not_lose_the_plugin() {
+    let docker = Docker::new();
+    let asked = docker.context.home().join("asked");
+    let slow = format!(
+        "#!/bin/sh\necho >>{asked}\nfor i in 1 2 3 4 5 6 7 8 9 10; do\n[ $(wc -l <{asked}) -ge 2 ] && break; sleep 0.2; done\n{BEFORE}",
+        asked = asked.display()
+    );
+    docker.write_program(&docker.plugin(), &slow);
+    let before = docker.all();
+    let runs = [(); 2].map(|()| docker.bkhost(["install"]).start());
+    let said = runs.map(|run| run.wait().succeeds().stderr().to_owned());
+    let kept = said.iter().filter(|said| said.contains("Kept `"));
+    assert_eq!(kept.count(), 1, "{said:?}");
+    assert!(said.iter().any(|said| said.contains("already")), "{said:?}");
+    assert_eq!(std::fs::read_to_string(docker.kept()).unwrap(), slow);
+    docker.bkhost(["uninstall"]).run().succeeds();
+    assert_eq!(docker.all(), before);
+}
+
 #[test]
 fn links_stay_links() {
     let docker = Docker::new();
@@ -239,9 +280,7 @@ fn a_configuration_that_is_broken_is_refused_with_its_place_and_left_alone() {
 #[test]
 fn exactly_what_is_lacking_is_warned_of() {
     let docker = Docker::new();
-    let commands = COMMANDS.map(|command| format!("`{}`", command.name)).join(", ");
-    let flags = BUILD_FLAGS.map(|(flag, _)| format!("`{flag}`")).join(", ");
-    let lacking = format!(" to hand them to: {commands}, and of `build` the flags {flags}\n");
+    let lacking = format!(" to hand them to: {}\n", lacking::told());
     docker.bkhost(["install"]).run().succeeds().says(&lacking);
 }
 

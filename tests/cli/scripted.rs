@@ -1,5 +1,5 @@
 //! Drivers that do what their endpoint says: `…/down` is inactive, `…/broken` fails, `…/closing` is not ready, `…/silent`
-//! never answers, and a socket that exists is a running daemon.
+//! never answers, `…/drifted` runs with another memory than configured, and a socket that exists is a running daemon.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 #![allow(dead_code, reason = "two test programs use this file, neither all of it")]
@@ -215,10 +215,12 @@ impl Node for ScriptedNode {
         if self.address().ends_with("/silent") {
             std::future::pending::<()>().await;
         }
+        let is_drifted = self.address().ends_with("/drifted");
+        let drift = is_drifted.then(|| ("drift".into(), "memory".into()));
         Ok(Status {
             state: self.state(),
             detail: String::new(),
-            attributes: vec![],
+            attributes: drift.into_iter().collect(),
         })
     }
 

@@ -6,6 +6,7 @@
     reason = "several test programs use this file, none of them all of it"
 )]
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -116,6 +117,23 @@ impl Sealed {
 
     /// Runs a command line in this process.
     pub fn run_with(&self, drivers: &dyn Drivers, arguments: &[String]) -> Output {
+        let program = std::iter::once("bkhost".into());
+        self.call(
+            drivers,
+            program.chain(arguments.iter().map(OsString::from)).collect(),
+        )
+    }
+
+    /// Runs a command line, split at blanks and with docker's own flags first, in this process as docker's plugin.
+    pub fn run_by_docker(&self, drivers: &dyn Drivers, line: &str) -> Output {
+        let words = line.split_whitespace().map(OsString::from);
+        self.call(
+            drivers,
+            std::iter::once("docker-buildx".into()).chain(words).collect(),
+        )
+    }
+
+    fn call(&self, drivers: &dyn Drivers, words: Vec<OsString>) -> Output {
         let (out, err) = (Buffer::default(), Buffer::default());
         let ui = Ui::new(Box::new(out.clone()), Box::new(err.clone()), false, false, false);
         let variables = self.variables();
@@ -123,7 +141,8 @@ impl Sealed {
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()));
         let environment = Environment::of(pairs, self.home.path());
-        let code = cli::run(arguments, &environment, &ui, drivers);
+        let (arguments, environment) = cli::plugin::receive(words, environment);
+        let code = cli::run(&arguments, &environment, &ui, drivers);
         let home = self.home.path().display().to_string();
         Output {
             code,

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
@@ -51,17 +51,22 @@ pub fn succeeds_within(command: &mut Command, limit: Duration) -> bool {
     else {
         return false;
     };
+    end_within(&mut child, limit).is_some_and(|status| status.success())
+}
+
+/// Waits at most `limit` for the end of a process; one that takes longer is killed.
+pub fn end_within(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
     let end = Instant::now() + limit;
-    while Instant::now() < end {
+    loop {
         match child.try_wait() {
-            Ok(Some(status)) => return status.success(),
-            Ok(None) => thread::sleep(Duration::from_millis(50)),
-            Err(_) => break,
+            Ok(Some(status)) => return Some(status),
+            Ok(None) if Instant::now() < end => thread::sleep(Duration::from_millis(50)),
+            _ => break,
         }
     }
     let _ = child.kill();
     let _ = child.wait();
-    false
+    None
 }
 
 /// The first executable of this name on `PATH`.
@@ -123,6 +128,22 @@ mod tests {
         let mut command = Command::new("tar");
         command.args(["-C", "a b", "it's", ""]);
         assert_eq!(shown(&command), r"tar -C 'a b' 'it'\''s' ''");
+    }
+
+    #[test]
+    fn a_process_that_does_not_end_is_killed() {
+        let mut deaf = Command::new("sh")
+            .args(["-c", "trap '' TERM; echo; while :; do sleep 0.1; done"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        deaf.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
+        run_quietly(Command::new("kill").arg(deaf.id().to_string())).unwrap();
+        assert_eq!(end_within(&mut deaf, Duration::from_millis(300)), None);
+        assert!(deaf.try_wait().unwrap().is_some());
+        let mut quick = Command::new("true").spawn().unwrap();
+        let ended = end_within(&mut quick, Duration::from_secs(20));
+        assert!(ended.is_some_and(|status| status.success()));
     }
 
     #[test]

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use bkhost_driver::engine::{Framing, Request, Response};
-use bkhost_driver::{ByteStream, Connection, Error, ErrorKind, Result};
+use bkhost_driver::{ByteStream, Connection, Deadline, Error, ErrorKind, Result};
 use serde_json::{Value, json};
 
 use crate::clock;
 
-/// Most that is read of what a command prints, or of the last lines of a log.
+/// Most that is kept of what a command prints, or of the last lines of a log.
 const LONGEST_OUTPUT: usize = 64 << 10;
 
 /// Lines of a log that are shown.
@@ -123,7 +123,7 @@ pub struct Outcome {
 
 /// Facts about the engine.
 pub fn info(timeout: Duration) -> Result<EngineInfo> {
-    let answer = accepted(Request::new("GET", "/info").send(timeout)?)?;
+    let answer = Request::new("GET", "/info").send(timeout)?.accepted()?;
     Ok(EngineInfo(parsed(&answer)?))
 }
 
@@ -132,7 +132,7 @@ pub fn inspect(container: &str, timeout: Duration) -> Result<Option<Container>> 
     let answer = Request::new("GET", format!("/containers/{container}/json")).send(timeout)?;
     match answer.status {
         404 => Ok(None),
-        _ => Ok(Some(Container(parsed(&accepted(answer)?)?))),
+        _ => Ok(Some(Container(parsed(&answer.accepted()?)?))),
     }
 }
 
@@ -144,8 +144,8 @@ pub fn create(name: &str, body: &Value, timeout: Duration) -> Result<Creation> {
         .send(timeout)?;
     match answer.status {
         409 => Ok(Creation::NameTaken),
-        404 => Ok(Creation::NoImage(refusal(&answer))),
-        _ => Ok(Creation::Made(id(&accepted(answer)?)?)),
+        404 => Ok(Creation::NoImage(answer.refusal())),
+        _ => Ok(Creation::Made(id(&answer.accepted()?)?)),
     }
 }
 
@@ -153,10 +153,10 @@ pub fn create(name: &str, body: &Value, timeout: Duration) -> Result<Creation> {
 pub fn start(id: &str, timeout: Duration) -> Result<bool> {
     let answer = Request::new("POST", format!("/containers/{id}/start")).send(timeout)?;
     // 404 is also said of a network that is not there.
-    let gone = answer.status == 404 && message(&answer).contains("No such container");
+    let gone = answer.status == 404 && answer.message().contains("No such container");
     match gone || answer.status == 409 {
         true => Ok(false),
-        false => accepted(answer).map(|_| true),
+        false => answer.accepted().map(|_| true),
     }
 }
 
@@ -193,7 +193,7 @@ pub fn run(container: &str, command: &[&str], timeout: Duration) -> Result<Outco
     let begun = start_exec(&exec).open_stream(Framing::Multiplexed, timeout)?;
     let output = read_all(begun, timeout)?;
     let answer = Request::new("GET", format!("/exec/{exec}/json")).send(timeout)?;
-    let code = parsed(&accepted(answer)?)?
+    let code = parsed(&answer.accepted()?)?
         .pointer("/ExitCode")
         .and_then(Value::as_i64);
     let code = code.ok_or_else(|| {
@@ -209,19 +209,20 @@ pub fn connect(container: &str, command: &[&str], timeout: Duration) -> Result<C
     start_exec(&exec).hijack(Framing::Multiplexed, timeout)
 }
 
-/// The last lines of a container's log, or those before a time on the engine's clock; empty when they cannot be had. What
-/// was written to stderr comes first: there the daemon says what is wrong, while pages of help go to stdout.
-pub fn last_lines(container: &str, until: Option<Duration>, timeout: Duration) -> String {
+/// The last lines of a container's log, or those before a time on the engine's clock; empty when they cannot be had within
+/// `limit`. What was written to stderr comes first: there the daemon says what is wrong, while pages of help go to stdout.
+pub fn last_lines(container: &str, until: Option<Duration>, limit: Duration) -> String {
+    let deadline = Deadline::within(limit);
     let until = until.map_or_else(String::new, |time| format!("&until={}", clock::query(time)));
     let read = |streams: &str| {
         // Old engines count the lines of both streams, also where only one is asked for.
         let path = format!("/containers/{container}/logs?{streams}&follow=0&tail=200{until}");
-        let stream = Request::new("GET", path).open_stream(Framing::Multiplexed, timeout);
-        let text = stream.and_then(|stream| read_all(stream, timeout));
+        let stream = Request::new("GET", path).open_stream(Framing::Multiplexed, deadline.timeout(limit));
+        let text = stream.and_then(|stream| read_end(stream, deadline, limit));
         tail(text.unwrap_or_default().trim_end())
     };
     let errors = read("stdout=0&stderr=1");
-    match errors.is_empty() {
+    match errors.is_empty() && !deadline.is_over() {
         true => read("stdout=1&stderr=0"),
         false => errors,
     }
@@ -256,7 +257,7 @@ pub fn events(container: &str, since: Duration, until: Duration, timeout: Durati
         clock::query(until),
         percent_encoded(&filters)
     );
-    let answer = accepted(Request::new("GET", path).send(timeout)?)?;
+    let answer = Request::new("GET", path).send(timeout)?.accepted()?;
     let events = serde_json::Deserializer::from_slice(&answer.body).into_iter::<Value>();
     // A half line at the end is of an event that is still being written.
     Ok(events.map_while(std::result::Result::ok).collect())
@@ -271,8 +272,8 @@ fn new_exec(container: &str, command: &[&str], stdin: bool, timeout: Duration) -
     let answer = request.with_json(body.to_string()).send(timeout)?;
     match answer.status {
         // It stopped, is paused, or is started again just now.
-        409 => Err(Error::new(ErrorKind::Unavailable, refusal(&answer).message())),
-        _ => id(&accepted(answer)?),
+        409 => Err(Error::new(ErrorKind::Unavailable, answer.refusal().message())),
+        _ => id(&answer.accepted()?),
     }
 }
 
@@ -293,41 +294,25 @@ fn read_all(mut stream: ByteStream, timeout: Duration) -> Result<String> {
     }
 }
 
+/// The end of what a stream has until `deadline`.
+fn read_end(mut stream: ByteStream, deadline: Deadline, limit: Duration) -> Result<String> {
+    let mut output = Vec::new();
+    loop {
+        stream.set_timeout(deadline.timeout(limit));
+        let part = stream.receive(LONGEST_OUTPUT)?;
+        if part.is_empty() {
+            return Ok(String::from_utf8_lossy(&output).into_owned());
+        }
+        output.extend_from_slice(&part);
+        let surplus = output.len().saturating_sub(LONGEST_OUTPUT);
+        output.drain(..surplus);
+    }
+}
+
 fn found(answer: Response) -> Result<bool> {
     match answer.status {
         404 => Ok(false),
-        _ => accepted(answer).map(|_| true),
-    }
-}
-
-fn accepted(answer: Response) -> Result<Response> {
-    match answer.status {
-        ..=399 => Ok(answer),
-        _ => Err(refusal(&answer)),
-    }
-}
-
-/// The engine's refusal in the words of the docker command.
-fn refusal(answer: &Response) -> Error {
-    let kind = match answer.status {
-        400 => ErrorKind::InvalidConfig,
-        401 | 407 => ErrorKind::Unauthenticated,
-        403 => ErrorKind::Denied,
-        404 => ErrorKind::NotFound,
-        409 => ErrorKind::Conflict,
-        503 => ErrorKind::Unavailable,
-        _ => ErrorKind::Other,
-    };
-    Error::new(kind, format!("Error response from daemon: {}", message(answer)))
-}
-
-fn message(answer: &Response) -> String {
-    let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
-    let message = body.as_ref().and_then(|body| body.get("message")?.as_str());
-    match message {
-        Some(message) => message.trim_end().to_owned(),
-        None if answer.body.is_empty() => format!("status {}", answer.status),
-        None => String::from_utf8_lossy(&answer.body).trim_end().to_owned(),
+        _ => answer.accepted().map(|_| true),
     }
 }
 
@@ -356,4 +341,22 @@ fn percent_encoded(text: &str) -> String {
         }
         encoded
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use bkhost_driver::testing::Host;
+
+    use super::*;
+
+    #[test]
+    fn of_a_long_log_the_end_is_told() {
+        let host = Host::new();
+        let long = "x".repeat(100);
+        let log: Vec<String> = (0..2000).map(|number| format!("{number} {long}")).collect();
+        host.engine_answers(200, log.join("\n"));
+        let told = last_lines("c", None, Duration::from_secs(1));
+        let lines: Vec<&str> = told.lines().collect();
+        assert_eq!(lines, log[2000 - LINES..]);
+    }
 }

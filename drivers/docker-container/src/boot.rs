@@ -101,10 +101,9 @@ impl<'a> Boot<'a> {
         let (driver, step) = (self.driver, self.step);
         let image = self.fetch_image()?;
         step.run(&format!("creating container {}", driver.name), |part| {
-            let probe = format!("bkhost_probe_{}", driver.config.node());
             let surroundings = Surroundings {
                 info: api::info(part.time_left_or(ANSWER)).ok(),
-                gpu: creation::has_gpu(&probe, &image.reference, part.time_left_or(ANSWER)),
+                gpu: creation::has_gpu(&driver.probe(), &image.reference, part.time_left_or(ANSWER)),
                 wsl: creation::is_in_wsl(&driver.config),
             };
             let body = driver.plan().body(&image.reference, &surroundings);

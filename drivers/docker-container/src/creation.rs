@@ -215,7 +215,7 @@ pub fn has_gpu(name: &str, image: &str, timeout: Duration) -> bool {
             }
             Err(_) => {
                 // Engines of some versions keep what they could not start.
-                let _ = api::delete(&format!("/containers/{name}?force=1"), timeout);
+                let _ = api::delete(&format!("/containers/{name}?force=1&v=1"), timeout);
                 return false;
             }
         }

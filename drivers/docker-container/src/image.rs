@@ -72,9 +72,13 @@ pub fn pull(settings: &Settings, step: &Step<'_>) -> Result<Image> {
     }
 }
 
-/// No image of the engine's own helps: the user gave up, the name is none, or what came is not what was signed.
+/// No image of the engine's own helps: the user gave up, the name is none, the engine hangs or the time is over, or what
+/// came is not what was signed.
 fn ends_at_once(error: &Error) -> bool {
-    let hopeless = matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::InvalidConfig);
+    let hopeless = matches!(
+        error.kind(),
+        ErrorKind::Cancelled | ErrorKind::InvalidConfig | ErrorKind::TimedOut
+    );
     hopeless || error.message().contains("failed to verify image")
 }
 
@@ -91,4 +95,17 @@ fn is_to_verify(settings: &Settings) -> bool {
     };
     let named = tag || !digest;
     !settings.allow_untrusted_image && named && SIGNED.contains(&repository)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_that_hangs_is_asked_for_nothing_more() {
+        let fails = |kind: ErrorKind, words: &str| ends_at_once(&Error::new(kind, words));
+        assert!(fails(ErrorKind::TimedOut, "The engine did not answer within 15s"));
+        assert!(fails(ErrorKind::Unsupported, "failed to verify image a: no"));
+        assert!(!fails(ErrorKind::Other, "i/o timeout"));
+    }
 }

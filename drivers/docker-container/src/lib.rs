@@ -119,14 +119,15 @@ impl Driver for DockerContainer {
             None => self.inspect()?.map(|container| state_of(&container).0),
         };
         Ok(match state {
-            Some(State::Running) => vec![Instance::new(&self.name, State::Running)],
+            // One that has ended is listed, too: its log is there.
+            Some(state) if state != State::Inactive => vec![Instance::new(&self.name, state)],
             _ => Vec::new(),
         })
     }
 
     fn dial(&self, instance: &str, request: &DialRequest) -> Result<Connection> {
         self.ensure_own(instance)?;
-        self.remember_version(request.step.time_left_or(VERSION));
+        self.renew_version(request.step.time_left_or(VERSION));
         let timeout = request.step.time_left_or(ANSWER);
         api::connect(&self.name, &["buildctl", "dial-stdio"], timeout)
     }
@@ -154,7 +155,9 @@ impl Driver for DockerContainer {
             return Ok(());
         }
         step.run(&format!("removing container {}", self.name), |part| {
-            delete(&format!("/containers/{}?force=1&v=1", self.name), part)
+            delete(&format!("/containers/{}?force=1&v=1", self.name), part)?;
+            // A client that was killed while it looked for GPUs has left it.
+            delete(&format!("/containers/{}?force=1&v=1", self.probe()), part)
         })?;
         if removal.keep_state {
             return Ok(());
@@ -187,6 +190,11 @@ impl DockerContainer {
             flags: &self.flags,
             files: &self.files,
         }
+    }
+
+    /// Name of the container that looks for GPUs.
+    fn probe(&self) -> String {
+        format!("bkhost_probe_{}", self.config.node())
     }
 
     fn ensure_own(&self, instance: &str) -> Result<()> {

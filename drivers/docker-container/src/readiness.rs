@@ -16,6 +16,9 @@ const TRIES: u32 = 15;
 /// Restarts by the engine after which nobody need wait for another.
 const RESTARTS: i64 = 3;
 
+/// Limit of asking for the log when the time is over: the host ends the call a second later.
+const LAST_WORDS: Duration = Duration::from_millis(400);
+
 /// Why the daemon cannot be used yet.
 enum Hurdle {
     /// It may come; the cause so far, and what the question printed.
@@ -111,11 +114,11 @@ impl DockerContainer {
             "" => error,
             output => error.with_detail("output", output),
         };
-        // The deadline is over; a second is left for last words.
-        with_log(
-            error,
-            api::last_lines(&self.name, None, Duration::from_millis(500)),
-        )
+        // An engine that has not answered just now would not tell a log either.
+        match cause.kind() {
+            ErrorKind::TimedOut => error,
+            _ => with_log(error, api::last_lines(&self.name, None, LAST_WORDS)),
+        }
     }
 }
 
@@ -131,5 +134,27 @@ fn with_log(error: Error, log: String) -> Error {
     match log.is_empty() {
         true => error,
         false => error.with_detail("log", log),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bkhost_driver::Driver;
+    use bkhost_driver::testing::Host;
+
+    use super::*;
+
+    #[test]
+    fn an_engine_that_hangs_is_not_asked_for_a_log() {
+        let host = Host::new();
+        let driver = DockerContainer::open(host.config()).unwrap();
+        let error = driver.too_slow(Error::new(ErrorKind::TimedOut, "It hangs"), "no answer\n");
+        let detail = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let details = [detail("cause", "It hangs"), detail("output", "no answer")];
+        assert_eq!(error.details(), details);
+        assert_eq!(host.engine_requests(), []);
+        host.engine_answers(200, "last words");
+        let error = driver.too_slow(Error::new(ErrorKind::Unavailable, "It fails"), "");
+        assert_eq!(error.details()[1], detail("log", "last words"));
     }
 }

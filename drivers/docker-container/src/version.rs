@@ -23,14 +23,8 @@ fn answer(memory: &Memory, container: &Container) -> Option<String> {
 }
 
 impl DockerContainer {
-    /// Asks for the version and remembers it, if nothing is remembered. Nobody fails for want of it.
-    pub fn remember_version(&self, timeout: Duration) {
-        if matches!(self.config.memory().get(KEY), Ok(None)) {
-            self.renew_version(timeout);
-        }
-    }
-
-    /// Asks for the version of a container that was just brought up, unless it is the one that is remembered.
+    /// Asks for the version and remembers it, unless it is remembered of this very container: another client may have made
+    /// it anew. Nobody fails for want of it.
     pub fn renew_version(&self, timeout: Duration) {
         let memory = self.config.memory();
         let Ok(Some(container)) = api::inspect(&self.name, timeout) else {

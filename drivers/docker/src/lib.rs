@@ -136,16 +136,9 @@ impl Driver for Docker {
 
 /// The engine's version (`20.10.24+dfsg1`).
 fn engine_version(timeout: Duration) -> Result<String> {
-    let answer = Request::new("GET", "/version").send(timeout)?;
+    let answer = Request::new("GET", "/version").send(timeout)?.accepted()?;
     let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
     let text = |key: &str| body.as_ref()?.get(key)?.as_str().map(str::to_owned);
-    if answer.status >= 400 {
-        let message = text("message").unwrap_or_else(|| format!("status {}", answer.status));
-        return Err(Error::new(
-            ErrorKind::Unavailable,
-            format!("Error response from daemon: {message}"),
-        ));
-    }
     text("Version").ok_or_else(|| Error::new(ErrorKind::Protocol, "The engine does not tell its version"))
 }
 

@@ -17,6 +17,7 @@ pub mod named_context;
 pub mod output;
 pub mod reference;
 pub mod request;
+pub mod retired;
 pub mod secret;
 pub mod size;
 pub mod solve_spec;

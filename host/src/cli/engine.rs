@@ -10,8 +10,8 @@ use super::{signals, values};
 use crate::docker::error::EngineError;
 use crate::docker::sockets;
 use crate::driver::node::Drivers;
-use crate::error::Result;
-use crate::store::docker::contexts::DockerContext;
+use crate::error::{CommandError, Result};
+use crate::store::docker::contexts::{ChosenBy, DockerContext};
 use crate::store::shared;
 
 /// Why `local` is used, up to the reason.
@@ -43,7 +43,7 @@ pub fn active(context: &Context<'_>) -> Result<Active> {
     }
     let name = context.contexts.active();
     let Some(engine) = context.contexts.get(name)? else {
-        return Err(settings::not_found(name).with_hint(missing_context_hint(context)));
+        return Err(missing(context));
     };
     let is_there = context.contexts.chosen_by().is_some() || may_answer(&engine.host);
     Ok(if is_there {
@@ -51,6 +51,19 @@ pub fn active(context: &Context<'_>) -> Result<Active> {
     } else {
         Active::Nowhere(engine)
     })
+}
+
+/// Fails when the active docker context does not exist; one that cannot be read is another matter.
+pub fn check_context(context: &Context<'_>) -> Result<()> {
+    match context.contexts.get(context.contexts.active()) {
+        Ok(None) => Err(missing(context)),
+        _ => Ok(()),
+    }
+}
+
+/// The error for an active docker context that does not exist, in the words of buildx.
+fn missing(context: &Context<'_>) -> CommandError {
+    settings::not_found(context.contexts.active()).with_hint(missing_context_hint(context))
 }
 
 /// A socket must be there, seen or not; anything else can only be tried.
@@ -65,7 +78,12 @@ fn may_answer(host: &str) -> bool {
 /// What may help when the active docker context does not exist.
 pub fn missing_context_hint(context: &Context<'_>) -> String {
     let name = context.contexts.active();
-    let by = context.contexts.chosen_by();
+    let by = match context.contexts.chosen_by() {
+        Some(ChosenBy::Context) if context.environment.called.has_typed_context => {
+            Some("`--context`".to_owned())
+        }
+        by => by.map(|by| by.to_string()),
+    };
     let by = by.map_or_else(String::new, |by| format!(", which {by} names,"));
     let missing = format!("The docker context `{name}`{by} does not exist");
     let known = context.contexts.list().unwrap_or_default();

@@ -30,6 +30,8 @@ pub struct Called {
     pub words: Vec<OsString>,
     /// TLS files that docker's own flags name.
     pub tls_files: TlsFiles,
+    /// The docker context was typed.
+    pub has_typed_context: bool,
     /// Warnings are not wanted (`--log-level error`).
     pub without_warnings: bool,
 }

@@ -78,6 +78,18 @@ fn stderr_words(stderr: &str) -> String {
 pub struct LastWords {
     program: &'static str,
     words: Arc<watch::Sender<Words>>,
+    teller: Teller,
+}
+
+/// Who learns how a program ended.
+#[derive(Clone, Debug)]
+enum Teller {
+    /// It is a child of ours.
+    Ourselves,
+    /// It runs elsewhere, and its stream says only that it is over.
+    Nobody,
+    /// The same, behind a helper of ours that carries the stream and may fail by itself.
+    Carrier(Box<LastWords>),
 }
 
 #[derive(Debug, Default)]
@@ -92,26 +104,63 @@ impl LastWords {
         Self {
             program,
             words: Arc::default(),
+            teller: Teller::Ourselves,
+        }
+    }
+
+    /// Nothing yet of this program, which an engine runs: nobody tells its exit status. `carrier` is what is known of the
+    /// helper behind which the engine is.
+    pub(crate) fn of_remote(program: &'static str, carrier: Option<Self>) -> Self {
+        let carrier = carrier.map(|carrier| Teller::Carrier(Box::new(carrier)));
+        Self {
+            teller: carrier.unwrap_or(Teller::Nobody),
+            ..Self::of(program)
+        }
+    }
+
+    /// The carrier, if it failed: then the words are about that.
+    fn failed_carrier(&self) -> Option<&Self> {
+        match &self.teller {
+            Teller::Carrier(carrier) if carrier.exit_status().is_some_and(|status| status != 0) => {
+                Some(carrier)
+            }
+            _ => None,
         }
     }
 
     /// The program's name.
     pub fn program(&self) -> &'static str {
-        self.program
+        self.failed_carrier().map_or(self.program, Self::program)
     }
 
-    /// The last 4096 bytes it wrote to stderr.
+    /// The last 4096 bytes it wrote to stderr; behind a carrier that failed, those of either.
     pub fn stderr(&self) -> String {
-        String::from_utf8_lossy(&self.words.borrow().stderr).into_owned()
+        let own = String::from_utf8_lossy(&self.words.borrow().stderr).into_owned();
+        match self.failed_carrier() {
+            Some(carrier) => own + &carrier.stderr(),
+            None => own,
+        }
     }
 
     /// Its exit status; 128 and the signal's number for one that was killed.
     pub fn exit_status(&self) -> Option<i32> {
-        self.words.borrow().exit_status
+        match &self.teller {
+            Teller::Ourselves => self.words.borrow().exit_status,
+            Teller::Nobody | Teller::Carrier(_) => self.failed_carrier()?.exit_status(),
+        }
     }
 
-    /// Waits until it has ended, at most `limit`: the connection is known to be gone a moment before that.
+    /// Waits until it has ended, at most `limit`: the connection is known to be gone a moment before that. A status that
+    /// nobody tells is not waited for.
     pub async fn ended_within(&self, limit: Duration) -> Option<i32> {
+        match &self.teller {
+            Teller::Ourselves => {}
+            Teller::Nobody => return None,
+            Teller::Carrier(carrier) => {
+                Box::pin(carrier.ended_within(limit)).await;
+                return self.exit_status();
+            }
+        }
         let mut words = self.words.subscribe();
         let ended = words.wait_for(|words| words.exit_status.is_some());
         let _ = tokio::time::timeout(limit, ended).await;

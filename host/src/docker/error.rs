@@ -16,6 +16,8 @@ use crate::store::docker::host::HostError;
 /// What ssh's failures are about, as the docker client has it.
 const SSH_HINT: &str = "Make sure the URL is valid, and Docker 18.09 or later is installed on the remote host; `ssh HOST docker info` tells";
 
+/// Longest word of an engine that is told.
+const LONGEST_WORD: usize = 4 << 10;
 /// How addresses are written.
 const ADDRESS_HINT: &str =
     "An engine's address is written `unix:///PATH`, `tcp://HOST:PORT` or `ssh://USER@HOST`";
@@ -425,7 +427,8 @@ fn http_words(url: &str, error: &hyper::Error) -> String {
     }
 }
 
-/// The engine's own word in an answer that is an error.
+/// The engine's own word in an answer that is an error. What is no engine may answer with a page, whose beginning tells
+/// enough.
 pub(crate) fn message_of(status: u16, body: &[u8]) -> String {
     let told = serde_json::from_slice::<serde_json::Value>(body).ok();
     let told = told
@@ -435,6 +438,10 @@ pub(crate) fn message_of(status: u16, body: &[u8]) -> String {
     let text = told.unwrap_or_else(|| String::from_utf8_lossy(body).trim().to_owned());
     match text.as_str() {
         "" => format!("it answered with status {status}"),
+        _ if text.len() > LONGEST_WORD => {
+            let end = text.floor_char_boundary(LONGEST_WORD);
+            format!("{} …", text.get(..end).unwrap_or_default())
+        }
         _ => text,
     }
 }
@@ -486,5 +493,7 @@ mod tests {
         );
         assert_eq!(message_of(502, b"bad gateway\n"), "bad gateway");
         assert_eq!(message_of(500, b""), "it answered with status 500");
+        let page = message_of(502, "<p>é".repeat(1 << 14).as_bytes());
+        assert!(page.len() < 5000 && page.ends_with(" …"), "{page}");
     }
 }

@@ -9,13 +9,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::TryStreamExt;
 use serde::Deserialize;
-use tokio::time::Instant;
 
 use self::layers::Layers;
 use self::upload::{Sent, Upload};
 use super::error::EngineError;
 use super::messages::Messages;
 use super::transport::{Engine, Request};
+use super::watch::{ANSWER, Heard, silent, while_alive};
 use crate::buildkit::session::SessionFailure;
 use crate::buildkit::spec::{Archive, ReceiveArchive};
 use crate::causes::one_line;
@@ -26,10 +26,6 @@ use crate::progress::step::{Part, Step};
 const STEP: &str = "importing to docker";
 /// How often the bytes sent are shown.
 const SHOWN_EVERY: Duration = Duration::from_millis(250);
-/// Silence after which the engine is asked whether it lives: unpacking a large layer takes longer than this.
-const SILENCE: Duration = Duration::from_secs(10);
-/// How long an engine may take for an answer that needs no work.
-const ANSWER: Duration = Duration::from_secs(20);
 /// How long the rest of an archive may take when the engine has all it needs: the daemon ends it just then.
 const REST: Duration = Duration::from_secs(5);
 
@@ -62,13 +58,6 @@ pub async fn image_store(engine: &Engine) -> Result<ImageStore, EngineError> {
             false => ImageStore::Classic,
         },
     )
-}
-
-fn silent(engine: &Engine) -> EngineError {
-    EngineError::Silent {
-        url: engine.url().to_owned(),
-        limit: ANSWER,
-    }
 }
 
 /// Loads what it receives into one engine.
@@ -134,12 +123,12 @@ async fn load(engine: &Engine, upload: Upload, sent: &Sent, step: &Step) -> Resu
     let mut part = Some(step.part("transferring image").await);
     let request =
         Request::new("POST", "/images/load?quiet=0").with_header("content-type", "application/x-tar");
+    let heard = Heard::default();
     let loading = async {
         let answer = engine.upload(&request, upload).await?;
-        let mut messages = Messages::new(answer, engine.url());
+        let mut messages = Messages::new(answer, engine.url(), &heard);
         let mut layers = Layers::new(step, "loading layer");
         while let Some(message) = messages.next().await? {
-            sent.heard();
             if let Some(message) = message.failure() {
                 let url = engine.url().to_owned();
                 return Err(EngineError::Load { url, message });
@@ -151,8 +140,8 @@ async fn load(engine: &Engine, upload: Upload, sent: &Sent, step: &Step) -> Resu
         Ok(())
     };
     let outcome = tokio::select! {
-        outcome = loading => outcome,
-        error = watch(engine, sent, &mut part) => Err(error),
+        outcome = while_alive(engine, || sent.bytes() + heard.times(), loading) => outcome,
+        never = keep_showing(&mut part, sent) => never,
     };
     show(&mut part, sent, true).await;
     outcome
@@ -169,23 +158,10 @@ async fn show(part: &mut Option<Part>, sent: &Sent, is_last: bool) {
     }
 }
 
-/// Shows how much was sent; ends when the engine does not answer any more.
-async fn watch(engine: &Engine, sent: &Sent, part: &mut Option<Part>) -> EngineError {
-    let mut alive = (sent.activity(), Instant::now());
+async fn keep_showing<T>(part: &mut Option<Part>, sent: &Sent) -> T {
     loop {
         tokio::time::sleep(SHOWN_EVERY).await;
         show(part, sent, sent.has_ended()).await;
-        let activity = sent.activity();
-        if activity != alive.0 {
-            alive = (activity, Instant::now());
-        }
-        if alive.1.elapsed() > SILENCE {
-            match tokio::time::timeout(ANSWER, engine.send(&Request::new("GET", "/_ping"))).await {
-                Ok(Ok(_)) => alive.1 = Instant::now(),
-                Ok(Err(error)) => return error,
-                Err(_) => return silent(engine),
-            }
-        }
     }
 }
 

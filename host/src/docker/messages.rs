@@ -4,6 +4,7 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 
 use super::error::EngineError;
+use super::watch::Heard;
 
 /// Most bytes of one message.
 const MESSAGE: u64 = 1 << 20;
@@ -64,15 +65,17 @@ impl Message {
 pub(super) struct Messages<R> {
     answer: BufReader<R>,
     url: String,
+    heard: Heard,
     line: Vec<u8>,
 }
 
 impl<R: AsyncRead + Unpin> Messages<R> {
-    /// The messages that `answer` of the engine at `url` holds.
-    pub fn new(answer: R, url: &str) -> Self {
+    /// The messages that `answer` of the engine at `url` holds; each is noted in `heard`.
+    pub fn new(answer: R, url: &str, heard: &Heard) -> Self {
         Self {
             answer: BufReader::new(answer),
             url: url.to_owned(),
+            heard: heard.clone(),
             line: Vec::new(),
         }
     }
@@ -90,6 +93,7 @@ impl<R: AsyncRead + Unpin> Messages<R> {
             if read == 0 {
                 return Ok(None);
             }
+            self.heard.add();
             if let Ok(message) = serde_json::from_slice(&self.line) {
                 return Ok(Some(message));
             }

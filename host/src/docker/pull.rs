@@ -10,6 +10,7 @@ use super::auth;
 use super::error::EngineError;
 use super::messages::{Message, Messages};
 use super::transport::{Engine, Request};
+use super::watch::{Heard, while_alive};
 use crate::buildkit::spec::RegistryCredentials;
 
 /// Most layers whose progress is summed; images have at most 127.
@@ -59,8 +60,15 @@ impl ImageName {
             other => other,
         };
         let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "/._-".contains(c);
-        let empty = path.split('/').any(str::is_empty) || version.is_empty() || tag == Some("");
-        if empty || !path.chars().all(fits) || version.contains(|c: char| c.is_whitespace() || c.is_control())
+        // It is a part of paths, and the name by which credentials are looked up.
+        let host = |c: char| c.is_ascii_alphanumeric() || ".-_:[]".contains(c);
+        let begins = |part: &str| part.starts_with(|c: char| c.is_ascii_alphanumeric());
+        let empty = !path.split('/').all(begins) || version.is_empty() || tag == Some("");
+        if empty
+            || !(registry.starts_with('[') || begins(registry))
+            || !registry.chars().all(host)
+            || !path.chars().all(fits)
+            || version.contains(|c: char| c.is_whitespace() || c.is_control())
         {
             return Err(invalid());
         }
@@ -104,7 +112,7 @@ pub trait Progress: Send {
     async fn report(&mut self, current: u64, total: u64);
 }
 
-/// Pulls an image.
+/// Pulls an image, for as long as the engine lives.
 pub async fn pull(
     engine: &Engine,
     credentials: &dyn RegistryCredentials,
@@ -116,17 +124,19 @@ pub async fn pull(
     let credential = credential.map_err(|text| EngineError::Credentials { text })?;
     let request = Request::new("POST", image.pull_path(platform))
         .with_header("x-registry-auth", auth::header(&credential, &image.registry));
-    let answer = engine.open_stream(&request).await?;
-    follow(answer, engine.url(), progress).await
+    let heard = Heard::default();
+    let pulling = async {
+        let answer = engine.open_stream(&request).await?;
+        follow(Messages::new(answer, engine.url(), &heard), progress).await
+    };
+    while_alive(engine, || heard.times(), pulling).await
 }
 
 /// Reads the messages of a pull to their end.
 async fn follow(
-    answer: impl AsyncRead + Unpin,
-    url: &str,
+    mut messages: Messages<impl AsyncRead + Unpin>,
     progress: &mut dyn Progress,
 ) -> Result<(), EngineError> {
-    let mut messages = Messages::new(answer, url);
     let mut layers = Layers::default();
     while let Some(message) = messages.next().await? {
         if let Some(message) = message.failure() {
@@ -196,10 +206,25 @@ mod tests {
             ("r:5000/a", "r:5000 r:5000/a latest"),
             ("localhost/a/b:1", "localhost localhost/a/b 1"),
             ("r.io/a:1@sha256:00", "r.io r.io/a sha256:00"),
+            ("[::1]:5000/a", "[::1]:5000 [::1]:5000/a latest"),
         ] {
             assert_eq!(name(reference), spelled);
         }
-        for bad in ["", "A", "a b", "r.io/", "a:", "a@", "a//b", "a?x=1", "a:1\n"] {
+        for bad in [
+            "",
+            "A",
+            "a b",
+            "r.io/",
+            "a:",
+            "a@",
+            "a//b",
+            "a?x=1",
+            "a:1\n",
+            "r.io?x=1#/a",
+            "r.io%2f/a",
+            "../a",
+            "r.io/../a",
+        ] {
             let error = ImageName::parse(bad).unwrap_err();
             assert_eq!(error.to_string(), format!("invalid reference format: {bad:?}"));
         }
@@ -223,7 +248,8 @@ mod tests {
 
     async fn followed(messages: &str) -> (Result<(), EngineError>, Vec<(u64, u64)>) {
         let mut told = Vec::new();
-        let outcome = follow(messages.as_bytes(), "unix:///s", &mut told).await;
+        let messages = Messages::new(messages.as_bytes(), "unix:///s", &Heard::default());
+        let outcome = follow(messages, &mut told).await;
         (outcome, told)
     }
 

@@ -1,15 +1,18 @@
 //! Pushing an image out of an engine that keeps it, with the user's credentials.
 
+use tokio::io::AsyncRead;
+
 use super::auth;
 use super::error::EngineError;
 use super::load::layers::Layers;
 use super::messages::Messages;
 use super::pull::ImageName;
 use super::transport::{Engine, Request};
+use super::watch::{Heard, while_alive};
 use crate::buildkit::spec::RegistryCredentials;
 use crate::progress::step::Step;
 
-/// Pushes the image that the engine has under `name`. Gives the digest under which the registry has it, if the engine
+/// Pushes the image that the engine has under `name`, for as long as the engine lives. Gives the digest under which the registry has it, if the engine
 /// tells.
 pub async fn push(
     engine: &Engine,
@@ -22,8 +25,20 @@ pub async fn push(
     let credential = credential.map_err(|text| EngineError::Credentials { text })?;
     let request = Request::new("POST", image.push_path())
         .with_header("x-registry-auth", auth::header(&credential, &image.registry));
-    let answer = engine.open_stream(&request).await?;
-    let mut messages = Messages::new(answer, engine.url());
+    let heard = Heard::default();
+    let pushing = async {
+        let answer = engine.open_stream(&request).await?;
+        follow(Messages::new(answer, engine.url(), &heard), name, step).await
+    };
+    while_alive(engine, || heard.times(), pushing).await
+}
+
+/// Reads the messages of a push to their end.
+async fn follow(
+    mut messages: Messages<impl AsyncRead + Unpin>,
+    name: &str,
+    step: &Step,
+) -> Result<Option<String>, EngineError> {
     let mut layers = Layers::new(step, "pushing layer");
     let mut digest = None;
     while let Some(message) = messages.next().await? {

@@ -30,7 +30,8 @@ use crate::connect::pipe::Pipe;
 
 /// Most bytes of an answer that is read whole.
 pub const ANSWER_LIMIT: usize = 16 << 20;
-/// Most bytes of an error's answer: a sentence.
+/// Most bytes that are read of an error's answer: a sentence. Of a page that something else sends instead, the status and
+/// the beginning tell enough.
 const ERROR_LIMIT: usize = 64 << 10;
 
 /// A request on its way.
@@ -147,7 +148,7 @@ impl Engine {
     /// Sends a request and reads the whole answer, whatever its status.
     pub async fn send(&self, request: &Request) -> Result<Answer, EngineError> {
         let (received, link) = self.ask(request).await?;
-        self.whole(request, received, link, ANSWER_LIMIT).await
+        self.whole(request, received, link).await
     }
 
     /// What an engine tells of itself at `path`.
@@ -168,7 +169,7 @@ impl Engine {
         if received.status().is_success() {
             return Ok(AnswerStream::new(received.into_body(), link));
         }
-        let answer = self.whole(request, received, link, ERROR_LIMIT).await?;
+        let (answer, _) = self.read(received, link, ERROR_LIMIT).await?;
         Err(refusal(answer.status, &answer.body))
     }
 
@@ -189,9 +190,9 @@ impl Engine {
         if status.is_success() {
             return Ok(AnswerStream::new(received.into_body(), link));
         }
-        let told = body::whole(received.into_body(), ERROR_LIMIT).await;
-        let told = told.map_err(|cause| self.http(cause))?;
-        Err(refusal(status.as_u16(), &told.unwrap_or_default()))
+        let told = body::read(received.into_body(), ERROR_LIMIT).await;
+        let (told, _) = told.map_err(|cause| self.http(cause))?;
+        Err(refusal(status.as_u16(), &told))
     }
 
     /// Sends a request that turns into a two-way stream. What it turns into is the request's field `upgrade`, `tcp`
@@ -204,7 +205,7 @@ impl Engine {
             let mut message = String::new();
             // Below, the body is what should have been the stream, and may have no end.
             if status >= 400 {
-                let answer = self.whole(&request, received, link, ERROR_LIMIT).await?;
+                let (answer, _) = self.read(received, link, ERROR_LIMIT).await?;
                 if !answer.body.is_empty() {
                     message = message_of(status, &answer.body);
                 }
@@ -258,7 +259,8 @@ impl Engine {
 
     async fn send_unversioned(&self, request: &Request) -> Result<Answer, EngineError> {
         let (received, link) = self.exchange(request.wire(&self.endpoint, None)?).await?;
-        self.whole(request, received, link, ERROR_LIMIT).await
+        let (answer, _) = self.read(received, link, ERROR_LIMIT).await?;
+        Ok(answer)
     }
 
     async fn ask(&self, request: &Request) -> Result<(Received, Link), EngineError> {
@@ -321,33 +323,41 @@ impl Engine {
         })
     }
 
-    async fn whole(
+    async fn whole(&self, request: &Request, received: Received, link: Link) -> Result<Answer, EngineError> {
+        match self.read(received, link, ANSWER_LIMIT).await? {
+            (answer, true) => Ok(answer),
+            _ => Err(EngineError::Large {
+                method: request.method.clone(),
+                path: request.path.clone(),
+                limit: ANSWER_LIMIT,
+            }),
+        }
+    }
+
+    /// Reads an answer with at most `limit` bytes of its body, and whether that is all of it. Only then the connection can
+    /// serve the next request.
+    async fn read(
         &self,
-        request: &Request,
         received: Received,
         link: Link,
         limit: usize,
-    ) -> Result<Answer, EngineError> {
+    ) -> Result<(Answer, bool), EngineError> {
         let (head, incoming) = received.into_parts();
-        let body = body::whole(incoming, limit)
+        let (body, is_all) = body::read(incoming, limit)
             .await
             .map_err(|cause| self.http(cause))?;
-        let Some(body) = body else {
-            return Err(EngineError::Large {
-                method: request.method.clone(),
-                path: request.path.clone(),
-                limit,
-            });
-        };
-        *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(link);
+        if is_all {
+            *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(link);
+        }
         let text = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
             Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
         };
-        Ok(Answer {
+        let answer = Answer {
             status: head.status.as_u16(),
             headers: head.headers.iter().filter_map(text).collect(),
             body,
-        })
+        };
+        Ok((answer, is_all))
     }
 
     fn http(&self, cause: hyper::Error) -> EngineError {

@@ -3,6 +3,9 @@
 //! Name, keys and groups are those of buildx. The file is nowhere stored: it belongs to the job that a command runs in.
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -10,6 +13,9 @@ use serde_json::{Map, Value};
 
 /// Name of the file among those of a daemon, below `/etc/buildkit`.
 pub const FILE: &str = "provenance.d/github_actions_context.json";
+
+/// Most bytes of an event's payload; GitHub's own limit is 25 MB, which no daemon could be given.
+const LONGEST: u64 = 16 << 20;
 
 /// Option of the drivers whose daemons get it: by this switch a user keeps the facts out. Others do not, because a daemon
 /// that outlives the job would tell the next one's builds of it.
@@ -89,7 +95,7 @@ impl JobFacts {
 
     fn read(&self) -> Option<Vec<u8>> {
         let path = self.payload.display();
-        let content = std::fs::read(&self.payload)
+        let content = read(&self.payload)
             .map_err(|error| tracing::warn!("the event of the GitHub Actions job, `{path}`: {error}"))
             .ok()?;
         let payload: Value = serde_json::from_slice(&content)
@@ -102,6 +108,25 @@ impl JobFacts {
         facts.insert("github_event_name".to_owned(), self.event.clone().into());
         facts.insert("github_event_payload".to_owned(), payload);
         serde_json::to_vec(&facts).ok()
+    }
+}
+
+/// The content of a file. Nothing but a file is waited for: whatever the variable names, a builder must open.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let flags = rustix::fs::OFlags::NONBLOCK.bits();
+    let flags = i32::try_from(flags).map_err(io::Error::other)?;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    let mut content = Vec::new();
+    file.take(LONGEST + 1).read_to_end(&mut content)?;
+    match content.len() as u64 {
+        ..=LONGEST => Ok(content),
+        _ => Err(io::Error::other(format!(
+            "it has more than {} MiB",
+            LONGEST >> 20
+        ))),
     }
 }
 
@@ -168,5 +193,27 @@ mod tests {
         assert_eq!(facts(&[], "no JSON"), None);
         let absent = JobFacts::new("push", Path::new("/nonexistent/event.json"), |_| None);
         assert_eq!(absent.file(), None);
+    }
+
+    #[test]
+    fn what_is_no_file_or_has_no_end_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        let long = folder.path().join("long");
+        std::fs::File::create(&long)
+            .unwrap()
+            .set_len(LONGEST + 1)
+            .unwrap();
+        for path in [&pipe, Path::new("/dev/zero"), folder.path(), &long] {
+            assert_eq!(
+                JobFacts::new("push", path, |_| None).file(),
+                None,
+                "{}",
+                path.display()
+            );
+        }
+        assert_eq!(read(&long).unwrap_err().to_string(), "it has more than 16 MiB");
     }
 }

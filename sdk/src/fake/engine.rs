@@ -71,8 +71,13 @@ pub(crate) fn open_stream(
 ) -> Answer<ByteStream> {
     let response = send(method, path, headers, body, timeout)?;
     if response.status >= 400 {
-        let words = String::from_utf8_lossy(&response.body).into_owned();
-        return Err(failure(ErrorKind::Other, words));
+        let answer = crate::engine::Response {
+            status: response.status,
+            headers: Vec::new(),
+            body: response.body,
+        };
+        let refusal = answer.refusal();
+        return Err(failure(refusal.kind(), refusal.message()));
     }
     Ok(ByteStream::of(&response.body))
 }

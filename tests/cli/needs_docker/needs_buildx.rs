@@ -23,6 +23,43 @@ fn replaced() -> Docker {
     docker
 }
 
+/// What bkhost says in the same places is said in these words.
+#[test]
+fn a_missing_context_and_the_default_one_are_what_they_are_to_buildx() {
+    let docker = Docker::new();
+    std::fs::create_dir_all(docker.plugin().parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink(provided::program("buildx"), docker.plugin()).unwrap();
+    let list = docker.docker(Release::Current, ["--context", "nobody", "buildx", "ls"]);
+    list.run().fails(1).says("ERROR: no builder \"nobody\" found\n");
+    docker.create(Release::Current, &["tcp://127.0.0.1:9"]);
+    let key = docker.key(Release::Current, &["--context", "default"]);
+    assert_eq!(key, "unix:///nonexistent/docker.sock");
+}
+
+/// Those from before BuildKit come first.
+#[test]
+fn flags_without_effect_are_warned_of_alike() {
+    let warnings = |program: &std::path::Path| {
+        let docker = Docker::new();
+        let flags = [
+            "build",
+            "--rm",
+            "--compress",
+            "--force-rm",
+            "--squash",
+            "--isolation=x",
+        ];
+        let call = docker.on_bare_machine(program).args(flags);
+        let refused = call.args(["--security-opt", "a,b", "."]).run().fails(1);
+        let said = refused.stderr().to_owned();
+        let warnings = said.lines().filter(|line| line.starts_with("WARNING: "));
+        warnings.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let ours = warnings(std::path::Path::new(env!("CARGO_BIN_EXE_bkhost")));
+    assert_eq!(ours.len(), 3, "{ours:?}");
+    assert_eq!(ours, warnings(&provided::program("buildx")));
+}
+
 #[test]
 fn bake_gets_its_file_from_stdin_or_a_folder_and_keeps_its_exit_code() {
     let docker = replaced();

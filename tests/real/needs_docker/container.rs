@@ -171,6 +171,8 @@ fn the_log_is_shown_from_its_end_and_followed() {
         own.context.bkhost(["stop", "b"]).run().succeeds();
         // The end of the daemon is the end of its log.
         following.wait().succeeds().prints("stopping server");
+        let ended = own.context.bkhost(["logs"]).run().succeeds();
+        ended.prints("stopping server");
     }
     let own = Own::new(Release::Current);
     let none = own.context.bkhost(["logs", "default"]).run().fails(1);

@@ -29,19 +29,9 @@ const LIMIT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
 
 /// Engines write to fixed places, too: those writes stay in the engine's folder.
-pub(crate) const PRIVATE: &str = r#"
-for folder in $PLACES; do
-    [ -d "/$folder" ] || continue
-    mkdir -p "$PRIVATE/$folder/upper" "$PRIVATE/$folder/work"
-    mount -t overlay overlay -o "lowerdir=/$folder,upperdir=$PRIVATE/$folder/upper,workdir=$PRIVATE/$folder/work" "/$folder"
-done
-"#;
-
+pub(crate) const PRIVATE: &str = include_str!("../../engines/docker/private.sh");
 /// Becomes the engine.
-const START: &str = r#"
-[ "$NETWORK" = host ] || ip link set lo up
-exec docker-init -- dockerd "$@"
-"#;
+const ENTER: &str = include_str!("../../engines/docker/enter.sh");
 
 /// Which engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,9 +81,6 @@ impl DockerEngine {
         let folder = space::folder("bke");
         // Who may use the engine is up to its socket.
         std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
-        // Its usual chatter would hide what went wrong.
-        let settings = r#"{"log-level": "warn"}"#;
-        std::fs::write(folder.path().join("daemon.json"), settings).unwrap();
         let server = launch(release, network, folder.path());
         let mut engine = Self {
             release,
@@ -248,15 +235,7 @@ fn launch(release: Release, network: Network, folder: &Path) -> Server {
     command
         .args(["--mount", "--propagation", "private"])
         .args(["--pid", "--fork", "--kill-child", "--mount-proc"])
-        .args(["sh", "-ec", &format!("{PRIVATE}{START}"), "dockerd"]);
-    for (option, name) in [
-        ("--data-root", "root"),
-        ("--exec-root", "exec"),
-        ("--pidfile", "pid"),
-        ("--config-file", "daemon.json"),
-    ] {
-        command.arg(option).arg(folder.join(name));
-    }
+        .args(["sh", "-ec", &format!("{PRIVATE}{ENTER}"), "dockerd"]);
     if network == Network::Host {
         // Neither rules nor a bridge are left on the machine, and images come from it alone.
         command
@@ -264,14 +243,12 @@ fn launch(release: Release, network: Network, folder: &Path) -> Server {
             .env("NETWORK", "host")
             .env("HTTPS_PROXY", "http://127.0.0.1:1")
             .env("NO_PROXY", "127.0.0.1,localhost");
-    } else {
-        command.env("NETWORK", "own");
     }
     command
         .arg("--host")
         .arg(format!("unix://{}/docker.sock", folder.display()))
+        .env("FOLDER", folder)
         .env("PRIVATE", folder.join("private"))
-        .env("PLACES", "etc opt run")
         .env("PATH", path(release, &programs))
         .env("LD_LIBRARY_PATH", programs.join("lib"));
     Server::start(command, &folder.join("log"))

@@ -26,6 +26,8 @@ pub struct Arena {
 
 /// Bytes of a large image.
 const LARGE: u64 = 500_000_000;
+/// Longest wait for a server that was asked to stop.
+const STOP_LIMIT: Duration = Duration::from_secs(60);
 const BOOT_LIMIT: Duration = Duration::from_secs(30);
 
 impl Arena {
@@ -176,10 +178,10 @@ impl Drop for Arena {
     fn drop(&mut self) {
         // Asked to stop, a server takes its mounts and containers with it; killed, it leaves them.
         let asked = process::run_quietly(Command::new("kill").arg(self.kind.pid(&self.folder, &self.server)));
-        if asked.is_err() {
-            let _ = self.server.kill();
+        let limit = if asked.is_ok() { STOP_LIMIT } else { Duration::ZERO };
+        if process::end_within(&mut self.server, limit).is_none() {
+            eprintln!("{} did not stop and was killed", self.kind.name());
         }
-        let _ = self.server.wait();
         if let Err(failure) = inputs::remove(&self.folder) {
             eprintln!("{failure}");
         }

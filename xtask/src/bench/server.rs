@@ -9,7 +9,6 @@ use std::{env, fs};
 use crate::engines::debian;
 use crate::engines::{self, Engine};
 use crate::failure::{Failure, Result};
-use crate::inputs;
 use crate::packages::{self, Needed};
 use crate::place::{self, Place};
 use crate::{images, process};
@@ -24,15 +23,10 @@ pub enum Kind {
 }
 
 /// Becomes the engine. It and its containerd write to fixed places, too: those writes stay in its folder.
-const ENTER: &str = r#"
-for folder in etc opt run; do
-    [ -d "/$folder" ] || continue
-    mkdir -p "$PRIVATE/$folder/upper" "$PRIVATE/$folder/work"
-    mount -t overlay overlay -o "lowerdir=/$folder,upperdir=$PRIVATE/$folder/upper,workdir=$PRIVATE/$folder/work" "/$folder"
-done
-ip link set lo up
-exec docker-init -- dockerd "$@"
-"#;
+const ENTER: &str = concat!(
+    include_str!("../../../tests/engines/docker/private.sh"),
+    include_str!("../../../tests/engines/docker/enter.sh")
+);
 
 impl Kind {
     /// Its program.
@@ -87,7 +81,7 @@ impl Kind {
             .map_err(|cause| Failure::io("write", &log, &cause))?;
         let mut server = match self {
             Self::Buildkit => buildkitd(folder, place),
-            Self::Docker => dockerd(folder, place)?,
+            Self::Docker => dockerd(folder, place),
         };
         server
             .stdin(Stdio::null())
@@ -161,31 +155,19 @@ fn buildkitd(folder: &Path, place: &Place) -> Command {
     daemon
 }
 
-fn dockerd(folder: &Path, place: &Place) -> Result<Command> {
-    let settings = folder.join("daemon.json");
-    inputs::write(&settings, br#"{"log-level": "warn"}"#)?;
+fn dockerd(folder: &Path, place: &Place) -> Command {
     let programs = place.engines().join(place::DOCKER);
     let mut engine = Command::new("unshare");
     engine
         .args(["--net", "--mount", "--propagation", "private"])
         .args(["--pid", "--fork", "--kill-child", "--mount-proc"])
-        .args(["sh", "-ec", ENTER, "dockerd"]);
-    for (option, name) in [
-        ("--data-root", "root"),
-        ("--exec-root", "exec"),
-        ("--pidfile", "pid"),
-    ] {
-        engine.arg(option).arg(folder.join(name));
-    }
-    engine
-        .arg("--config-file")
-        .arg(settings)
-        .arg("--host")
+        .args(["sh", "-ec", ENTER, "dockerd", "--host"])
         .arg(format!("unix://{}", folder.join("s.sock").display()))
+        .env("FOLDER", folder)
         .env("PRIVATE", folder.join("private"))
         .env("LD_LIBRARY_PATH", programs.join("lib"))
         .env("PATH", path_with(&[programs, place.engines()]));
-    Ok(engine)
+    engine
 }
 
 fn path_with(first: &[PathBuf]) -> OsString {

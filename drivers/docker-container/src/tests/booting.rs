@@ -47,7 +47,7 @@ fn a_first_boot_makes_what_buildx_makes() {
         format!("PULL {IMAGE}"),
         "POST /containers/create?name=bkhost_probe_node0".to_owned(),
         "POST /containers/bkhost_probe_node0/start".to_owned(),
-        "DELETE /containers/bkhost_probe_node0?force=1".to_owned(),
+        "DELETE /containers/bkhost_probe_node0?force=1&v=1".to_owned(),
         format!("POST /containers/create?name={NAME}"),
         "PUT /containers/c2/archive?noOverwriteDirNonDir=true&path=/etc".to_owned(),
         "POST /containers/c2/start".to_owned(),

@@ -191,7 +191,8 @@ fn a_status_says_what_is_there() {
         status(&host),
         Ok(Status::new(State::Starting).with_detail("restarting after exit code 0"))
     );
-    assert_eq!(open(&host).instances(), Ok(vec![]));
+    let starting = Instance::new(NAME, State::Starting);
+    assert_eq!(open(&host).instances(), Ok(vec![starting]));
     engine.with(|state| {
         state.set("Restarting", json!(false));
         state.end(3);
@@ -278,6 +279,31 @@ fn a_connection_is_the_standard_streams_of_buildctl() {
 }
 
 #[test]
+fn the_version_of_a_container_that_somebody_made_anew_is_asked_for_again() {
+    let host = Host::new();
+    let engine = Engine::serving(&host);
+    let shown = |version: &'static str| {
+        engine.with(|state| {
+            state.run_buildx(&[]);
+            state.version = version;
+        });
+        // Only what it leaves behind counts.
+        let _ = open(&host).dial(NAME, &host.dial_request());
+        let attributes = open(&host).status().unwrap().attributes;
+        attributes.into_iter().find(|(key, _)| key == "version")
+    };
+    let version = |version: &str| Some(("version".to_owned(), version.to_owned()));
+    assert_eq!(
+        shown("buildkitd github.com/x/y v0.8.3 81c2cbd"),
+        version("v0.8.3")
+    );
+    assert_eq!(
+        shown("buildkitd github.com/x/y v0.9.0 81c2cbd"),
+        version("v0.9.0")
+    );
+}
+
+#[test]
 fn a_container_that_does_not_run_may_come() {
     let host = Host::new();
     let engine = Engine::serving(&host);
@@ -334,8 +360,18 @@ fn a_removal_takes_what_it_was_asked_to() {
 }
 
 #[test]
+fn a_removal_takes_what_a_killed_client_left() {
+    let host = Host::new();
+    let engine = Engine::serving(&host);
+    engine.with(|state| state.make("bkhost_probe_node0", &json!({})));
+    open(&host).remove(&host.step("rm"), &host.removal()).unwrap();
+    assert!(engine.with(|state| state.containers.is_empty()));
+}
+
+#[test]
 fn a_volume_that_stays_in_use_is_an_error() {
     let host = Host::new();
+    host.engine_answers(404, "");
     host.engine_answers(404, "");
     host.engine_serves(|_, _| (409, b"{\"message\":\"volume is in use\"}".to_vec()));
     let error = open(&host).remove(&host.step("rm"), &host.removal()).unwrap_err();
@@ -352,6 +388,7 @@ fn two_who_remove_the_same_both_succeed() {
         "{\"message\":\"removal of container is already in progress\"}",
     );
     host.engine_answers(404, "");
+    host.engine_answers(404, "");
     host.engine_answers(409, "{\"message\":\"volume is in use\"}");
     host.engine_answers(404, "");
     assert_eq!(open(&host).remove(&host.step("rm"), &host.removal()), Ok(()));
@@ -367,7 +404,8 @@ fn a_listing_asks_the_engine_once() {
     assert_eq!(driver.instances().unwrap().len(), 1);
     assert_eq!(host.engine_requests().len(), 1);
     engine.with(|state| state.end(0));
-    assert_eq!(driver.instances(), Ok(vec![]));
+    let ended = Instance::new(NAME, State::Stopped);
+    assert_eq!(driver.instances(), Ok(vec![ended]), "its log can be had");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use super::retired::RetiredFlags;
+
 const EXAMPLES: &str = "\
 Examples:
   Build the folder here and keep the result as files:
@@ -150,6 +152,10 @@ pub struct BuildArgs {
     /// Limit a resource of build steps (repeatable)
     #[arg(long, value_name = "NAME=SOFT[:HARD]")]
     pub ulimit: Vec<String>,
+
+    /// What has no effect any more.
+    #[command(flatten)]
+    pub retired: RetiredFlags,
 }
 
 #[cfg(test)]

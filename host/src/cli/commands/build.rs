@@ -81,6 +81,9 @@ pub struct Ground<'a> {
 ///
 /// As [`run_on`], and when there is no such builder.
 pub async fn run(context: &Context<'_>, args: BuildArgs) -> Result<()> {
+    for warning in args.retired.warnings()? {
+        context.ui.warn(warning);
+    }
     let choice = resolve_builder(context, None).await?;
     let builder = ChosenBuilder::of(context, choice).await?;
     let ground = Ground {

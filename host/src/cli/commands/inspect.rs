@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use crate::buildkit::worker::{Device, GcPolicy, Worker};
 use crate::cli::args::Timeout;
+use crate::cli::plugin::Called;
 use crate::cli::settings::{Context, current_name, resolve_builder};
 use crate::cli::status::{self, BuilderReport, NodeReport};
 use crate::cli::table;
@@ -59,10 +60,13 @@ pub async fn run(context: &Context<'_>, args: &Args) -> Result<()> {
         );
     }
     let activity = context.store.activity(report.builder.name());
-    print(context.ui, text(&report, activity, context.ui.debug()))
+    print(
+        context.ui,
+        text(&report, activity, &context.environment.called, context.ui.debug()),
+    )
 }
 
-fn text(report: &BuilderReport, activity: Option<Timestamp>, debug: bool) -> String {
+fn text(report: &BuilderReport, activity: Option<Timestamp>, called: &Called, debug: bool) -> String {
     let record = &report.builder.record;
     let mut out = String::new();
     line(&mut out, "Name:", &record.name);
@@ -76,19 +80,21 @@ fn text(report: &BuilderReport, activity: Option<Timestamp>, debug: bool) -> Str
     }
     if let Some(error) = &report.error {
         line(&mut out, "Error:", &error.message);
-        return hinted(table::align(&out, table::BLOCK), error.hint.as_deref());
+        let hint = error.hint.as_deref().map(|hint| called.respelled(hint));
+        return hinted(table::align(&out, table::BLOCK), hint);
     }
     out.push_str("\nNodes:\n");
     for (position, node) in report.nodes.iter().enumerate() {
         if position > 0 {
             out.push('\n');
         }
-        node_text(&mut out, &record.name, node, debug);
+        let renew = called.respelled(&format!("`bkhost renew {}`", record.name));
+        node_text(&mut out, &renew, node, debug);
     }
     table::align(&out, table::BLOCK)
 }
 
-fn hinted(mut text: String, hint: Option<&str>) -> String {
+fn hinted(mut text: String, hint: Option<String>) -> String {
     if let Some(hint) = hint {
         let _ = writeln!(text, "hint: {hint}");
     }
@@ -99,7 +105,7 @@ fn line(out: &mut String, key: &str, value: &str) {
     let _ = writeln!(out, "{key}\t{value}");
 }
 
-fn node_text(out: &mut String, builder: &str, node: &NodeReport, debug: bool) {
+fn node_text(out: &mut String, renew: &str, node: &NodeReport, debug: bool) {
     line(out, "Name:", &node.node.name);
     line(out, "Endpoint:", &node.node.endpoint);
     let options: Vec<String> = node
@@ -121,11 +127,7 @@ fn node_text(out: &mut String, builder: &str, node: &NodeReport, debug: bool) {
         line(out, "Detail:", &node.detail);
     }
     if let Some(settings) = &node.drift {
-        line(
-            out,
-            "Drift:",
-            &format!("{settings} (apply with `bkhost renew {builder}`)"),
-        );
+        line(out, "Drift:", &format!("{settings} (apply with {renew})"));
     }
     if let Some(flags) = node.node.flags.as_ref().filter(|flags| !flags.is_empty()) {
         line(out, "BuildKit daemon flags:", &flags.join(" "));
@@ -359,7 +361,7 @@ mod tests {
     #[test]
     fn the_text_is_aligned_by_blocks() {
         let time = "2026-08-01T10:11:12Z".parse().unwrap();
-        let text = text(&report(), Some(time), true);
+        let text = text(&report(), Some(time), &Called::default(), true);
         insta::assert_snapshot!(text.replace(" \n", "·\n"), @r#"
         Name:          fast
         Driver:        docker-container

@@ -4,17 +4,19 @@ mod alias;
 mod plan;
 pub(super) mod record;
 pub(super) mod site;
+mod turn;
 
 use crate::cli::plugin::handover;
-use crate::cli::plugin::lacking::{BUILD_FLAGS, COMMANDS};
+use crate::cli::plugin::lacking;
 use crate::cli::plugin::metadata::Metadata;
 use crate::cli::settings::Context;
 use crate::error::Result;
 use crate::store::docker::plugins::PluginFolders;
 use crate::store::shared;
 pub(super) use alias::AliasFile;
-pub(super) use plan::{Plan, of_uninstall};
+pub(super) use plan::of_uninstall;
 use site::Site;
+pub(super) use turn::look_and_act;
 
 /// Arguments of `install`.
 #[derive(Debug, clap::Args)]
@@ -36,15 +38,13 @@ pub(super) const PLUGIN: &str = "buildx";
 /// Links this program into docker's folder of plugins and sets the alias, each if it is not so already; then says what is
 /// handed to another plugin, or missing.
 pub async fn run(context: &Context<'_>, args: &Args) -> Result<()> {
-    let site = Site::find(context).await?;
-    let plan = plan::of_install(&site);
-    if plan.is_empty() {
+    let (site, is_changed) = look_and_act(context, args.dry_run, plan::of_install).await?;
+    if !is_changed {
         context.ui.say(format!(
             "bkhost is docker's plugin `buildx` already: `{}`",
             site.plugin.display()
         ));
     }
-    plan.carry_out(context.ui, &site, args.dry_run)?;
     warn_of_another_first(context, &site);
     tell_what_is_lacking(context, &site).await;
     warn_of_foreign_builders(context);
@@ -62,16 +62,7 @@ fn warn_of_another_first(context: &Context<'_>, site: &Site) {
 }
 
 async fn tell_what_is_lacking(context: &Context<'_>, site: &Site) {
-    let commands: Vec<String> = COMMANDS
-        .iter()
-        .map(|command| format!("`{}`", command.name))
-        .collect();
-    let flags: Vec<String> = BUILD_FLAGS.iter().map(|(flag, _)| format!("`{flag}`")).collect();
-    let lacking = format!(
-        "{}, and of `build` the flags {}",
-        commands.join(", "),
-        flags.join(", ")
-    );
+    let lacking = lacking::told();
     match site.next() {
         Some(next) => {
             let version = Metadata::ask(&next).await.map(|metadata| metadata.version);

@@ -50,7 +50,8 @@ struct Rows<'a> {
     rows: Vec<Value>,
 }
 
-/// Lists everything; what cannot be reached is a row, not a failure.
+/// Lists everything; what cannot be reached is a row, not a failure. Only where nothing is current, because the docker
+/// context that was chosen does not exist, it fails after that.
 pub async fn run(context: &Context<'_>, args: &Args) -> Result<()> {
     let format = Format::parse(&args.format, COLUMNS);
     let all = builders::all(context).await?;
@@ -86,7 +87,10 @@ pub async fn run(context: &Context<'_>, args: &Args) -> Result<()> {
     if format.is_table() {
         say_troubles(context, &reports);
     }
-    Ok(())
+    match current.is_empty() {
+        true => engine::check_context(context),
+        false => Ok(()),
+    }
 }
 
 /// Whether it is the builder for machines without an engine, and nothing of it is there.
@@ -166,9 +170,11 @@ fn say_troubles(context: &Context<'_>, reports: &[BuilderReport]) {
                 ));
             }
             if let Some(settings) = &node.drift {
+                let way_out = format!("Apply them with `bkhost renew {name}`");
                 lines.push(format!(
-                    "{name} ({}) runs with other settings than configured: {settings}. Apply them with `bkhost renew {name}`",
-                    node.node.name
+                    "{name} ({}) runs with other settings than configured: {settings}. {}",
+                    node.node.name,
+                    context.environment.called.respelled(&way_out)
                 ));
             }
         }

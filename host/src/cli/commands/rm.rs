@@ -121,6 +121,7 @@ fn said(context: &Context<'_>, args: &Args, name: &str, removed: std::result::Re
 fn say_error(context: &Context<'_>, before: &str, error: &CommandError) {
     context.ui.say(format!("{before}{}", error.line()));
     for hint in error.hints() {
+        let hint = context.environment.called.respelled(hint);
         context.ui.say(format!("hint: {hint}"));
     }
 }

@@ -1,7 +1,7 @@
 //! `uninstall`: give docker its earlier plugin `buildx` and alias back.
 
 use super::install::site::{Holder, Site};
-use super::install::{PLUGIN, Plan, of_uninstall};
+use super::install::{PLUGIN, look_and_act, of_uninstall};
 use crate::cli::settings::Context;
 use crate::error::Result;
 
@@ -16,15 +16,13 @@ pub struct Args {
 
 /// Undoes what `install` has done, as far as nobody else has changed it since.
 pub async fn run(context: &Context<'_>, args: &Args) -> Result<()> {
-    let site = Site::find(context).await?;
-    let plan: Plan = of_uninstall(&site);
-    if plan.is_empty() {
+    let (site, is_changed) = look_and_act(context, args.dry_run, of_uninstall).await?;
+    if !is_changed {
         context.ui.say(format!(
             "bkhost is not installed in `{}`: nothing to do",
             site.folder.display()
         ));
     }
-    plan.carry_out(context.ui, &site, args.dry_run)?;
     tell_what_stays(context, &site);
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::cli::env_vars::{self, Environment};
 use crate::cli::values;
-use crate::store::docker::contexts::TlsFiles;
+use crate::store::docker::contexts::{DEFAULT, TlsFiles};
 
 /// Levels at which docker's own log has no warnings.
 const WITHOUT_WARNINGS: [&str; 3] = ["error", "fatal", "panic"];
@@ -53,12 +53,14 @@ impl GlobalFlags {
         set(env_vars::DOCKER_CONFIG, &self.config);
         set(env_vars::DOCKER_HOST, &self.host);
         set(env_vars::DOCKER_CONTEXT, &self.context);
-        if self.context.as_ref().is_some_and(|context| !context.is_empty()) {
-            // A context that is typed comes before the variable.
+        let context = self.context.as_deref().unwrap_or_default();
+        if !matches!(context, "" | DEFAULT) {
+            // A context that is typed comes before the variable, of which the context `default` is made.
             environment.unset(env_vars::DOCKER_HOST);
         }
         self.apply_tls(environment);
         let level = self.log_level.as_deref().unwrap_or_default();
+        environment.called.has_typed_context = !context.is_empty();
         environment.called.tls_files = self.tls_files.clone();
         environment.called.without_warnings = WITHOUT_WARNINGS.contains(&level);
     }
@@ -206,10 +208,17 @@ mod tests {
     }
 
     #[test]
-    fn a_context_that_is_typed_comes_before_the_host_of_the_environment() {
+    fn a_typed_context_comes_before_the_host_of_the_environment_unless_it_is_the_default() {
         let chosen = environment("--context prod buildx");
         assert_eq!(chosen.get("DOCKER_CONTEXT"), Some("prod"));
         assert_eq!(chosen.get("DOCKER_HOST"), None);
+        for line in ["--context default buildx", "--context= buildx", "buildx"] {
+            assert_eq!(
+                environment(line).get("DOCKER_HOST"),
+                Some("unix:///old"),
+                "{line}"
+            );
+        }
         let chosen = environment("-H tcp://h:1 --config /c buildx");
         assert_eq!(chosen.get("DOCKER_HOST"), Some("tcp://h:1"));
         assert_eq!(chosen.get("DOCKER_CONFIG"), Some("/c"));

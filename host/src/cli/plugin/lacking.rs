@@ -45,25 +45,36 @@ pub const BUILD_FLAGS: [(&str, &str); 5] = [
     ("--ssh", "Lend an SSH agent or key to steps"),
 ];
 
-/// Flags of `build` that buildx takes without naming them in its help; most stem from the builder before it.
-const UNNAMED_BUILD_FLAGS: [&str; 16] = [
-    "--compress",
+/// Older forms of `--call` and `--resource`, which buildx takes without naming them in its help.
+const OLDER_BUILD_FLAGS: [&str; 10] = [
     "--cpu-period",
     "--cpu-quota",
     "--cpu-shares",
     "--cpuset-cpus",
     "--cpuset-mems",
-    "--force-rm",
-    "--isolation",
     "--memory",
     "--memory-swap",
     "--print",
-    "--rm",
-    "--security-opt",
-    "--squash",
     "-c",
     "-m",
 ];
+
+/// The long ones of them for people; `*` stands for the rest of a name.
+const OLDER_FORMS: [&str; 3] = ["--print", "--memory*", "--cpu*"];
+
+/// Everything that is not here, as part of a sentence.
+pub fn told() -> String {
+    let list = |names: &mut dyn Iterator<Item = &str>| {
+        let quoted: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+        quoted.join(", ")
+    };
+    format!(
+        "{}, and of `build` the flags {} with their older forms {}",
+        list(&mut COMMANDS.iter().map(|command| command.name)),
+        list(&mut BUILD_FLAGS.iter().map(|(flag, _)| *flag)),
+        list(&mut OLDER_FORMS.into_iter())
+    )
+}
 
 /// Commands of buildx that are here as well.
 const SHARED: [&str; 9] = [
@@ -140,7 +151,7 @@ fn wanted(refusal: &Refusal) -> Option<Lack> {
 }
 
 fn is_build_flag(flag: &str) -> bool {
-    BUILD_FLAGS.iter().any(|(name, _)| *name == flag) || UNNAMED_BUILD_FLAGS.contains(&flag)
+    BUILD_FLAGS.iter().any(|(name, _)| *name == flag) || OLDER_BUILD_FLAGS.contains(&flag)
 }
 
 #[cfg(test)]
@@ -178,12 +189,30 @@ mod tests {
             })
         };
         let named = BUILD_FLAGS.iter().map(|(flag, _)| *flag);
-        let all: Vec<&str> = named
-            .chain(UNNAMED_BUILD_FLAGS)
-            .filter(|flag| has(flag))
-            .collect();
+        let all: Vec<&str> = named.chain(OLDER_BUILD_FLAGS).filter(|flag| has(flag)).collect();
         assert_eq!(all, [""; 0], "these are here");
         assert!(SHARED.iter().all(|name| root.find_subcommand(name).is_some()));
+    }
+
+    #[test]
+    fn everything_that_is_not_here_is_told() {
+        let told = told();
+        let names = COMMANDS.iter().map(|command| command.name);
+        for name in names.chain(BUILD_FLAGS.iter().map(|(flag, _)| *flag)) {
+            assert!(told.contains(&format!("`{name}`")), "{name}: {told}");
+        }
+        let is_told = |flag: &str| {
+            OLDER_FORMS.iter().any(|form| match form.strip_suffix('*') {
+                Some(begin) => flag.starts_with(begin),
+                None => flag == *form,
+            })
+        };
+        let untold = OLDER_BUILD_FLAGS.iter().filter(|flag| !is_told(flag));
+        assert_eq!(untold.collect::<Vec<_>>(), [&"-c", &"-m"]);
+        assert!(
+            told.ends_with("`--ssh` with their older forms `--print`, `--memory*`, `--cpu*`"),
+            "{told}"
+        );
     }
 
     #[test]

@@ -123,6 +123,30 @@ async fn only_the_end_of_stderr_is_kept() {
 }
 
 #[tokio::test]
+async fn a_program_that_runs_elsewhere_has_no_status_but_that_of_a_carrier_that_failed() {
+    let limit = Duration::from_secs(600);
+    let alone = LastWords::of_remote("exec", None);
+    alone.add(b"no such file\n");
+    let told = (alone.program(), alone.ended_within(limit).await, alone.stderr());
+    assert_eq!(told, ("exec", None, "no such file\n".to_owned()));
+    let dir = tempfile::tempdir().unwrap();
+    for (script, told) in [
+        ("echo banner >&2; exit 0", ("exec", None, "own\n".to_owned())),
+        (
+            "echo cut off >&2; exit 255",
+            ("sh", Some(255), "own\ncut off\n".to_owned()),
+        ),
+    ] {
+        let mut program = helper(dir.path(), script);
+        let words = LastWords::of_remote("exec", Some(program.last_words()));
+        words.add(b"own\n");
+        let _ = program.read(&mut [0; 8]).await;
+        let status = words.ended_within(limit).await;
+        assert_eq!((words.program(), status, words.stderr()), told);
+    }
+}
+
+#[tokio::test]
 async fn a_dropped_helper_is_ended() {
     let dir = tempfile::tempdir().unwrap();
     let program = helper(dir.path(), "exec sleep 600");

@@ -199,7 +199,7 @@ async fn an_engine_that_does_not_answer_any_more_ends_the_load() {
     let loader = Loader::new(engine, Sink::discard());
     let failure = loader.receive(whole()).await.unwrap_err();
     assert!(
-        failure.message.contains("did not answer within 20"),
+        failure.message.contains("did not answer within 15"),
         "{failure:?}"
     );
     serving.abort();

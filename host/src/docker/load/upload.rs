@@ -25,7 +25,6 @@ pub(super) struct Upload {
 #[derive(Default)]
 struct Counters {
     bytes: AtomicU64,
-    heard: AtomicU64,
     broken: AtomicBool,
 }
 
@@ -82,16 +81,6 @@ impl Sent {
     /// Bytes that have gone out.
     pub fn bytes(&self) -> u64 {
         self.counters.bytes.load(Ordering::Relaxed)
-    }
-
-    /// The engine has said something.
-    pub fn heard(&self) {
-        self.counters.heard.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// A number that changes with everything that goes out or comes back.
-    pub fn activity(&self) -> u64 {
-        self.bytes() + self.counters.heard.load(Ordering::Relaxed)
     }
 
     /// Whether the archive broke off where it comes from.

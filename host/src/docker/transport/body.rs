@@ -17,19 +17,20 @@ use crate::causes::one_line;
 use crate::connect::helper_program::LastWords;
 use crate::connect::pipe::Pipe;
 
-/// Reads a body; none when it has more than `limit` bytes.
-pub(super) async fn whole(mut body: Incoming, limit: usize) -> hyper::Result<Option<Bytes>> {
+/// Reads at most `limit` bytes of a body, and whether that is all of it.
+pub(super) async fn read(mut body: Incoming, limit: usize) -> hyper::Result<(Bytes, bool)> {
     let mut read = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else {
             continue;
         };
-        if read.len() + data.len() > limit {
-            return Ok(None);
-        }
         read.extend_from_slice(&data);
+        if read.len() > limit {
+            read.truncate(limit);
+            return Ok((read.freeze(), false));
+        }
     }
-    Ok(Some(read.freeze()))
+    Ok((read.freeze(), true))
 }
 
 /// The body of an answer as it comes. Dropping it closes the connection.

@@ -288,16 +288,39 @@ async fn a_request_cannot_pretend_to_be_two() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_too_large_is_not_read() {
+async fn of_an_answer_that_is_too_large_only_the_beginning_is_read() {
     let fits = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
     let fake = fake(vec![vec![PONG, fits, fits]]);
     let request = Request::new("GET", "/x");
     let (received, link) = fake.engine.ask(&request).await.unwrap();
-    let answer = fake.engine.whole(&request, received, link, 5).await.unwrap();
-    assert_eq!(&answer.body[..], b"abcde");
+    let (answer, is_all) = fake.engine.read(received, link, 5).await.unwrap();
+    assert_eq!((&answer.body[..], is_all), (&b"abcde"[..], true));
     let (received, link) = fake.engine.ask(&request).await.unwrap();
-    let error = fake.engine.whole(&request, received, link, 4).await.unwrap_err();
-    assert!(matches!(error, EngineError::Large { limit: 4, .. }), "{error}");
+    let (answer, is_all) = fake.engine.read(received, link, 4).await.unwrap();
+    assert_eq!((&answer.body[..], is_all), (&b"abcd"[..], false));
+    assert!(fake.engine.idle_link().await.is_none());
+}
+
+#[tokio::test]
+async fn a_page_instead_of_an_answer_is_told_with_its_status() {
+    let page = "<p>no engine".repeat(1 << 14);
+    let head = format!(
+        "HTTP/1.1 502 Bad Gateway\r\nContent-Length: {}\r\n\r\n",
+        page.len()
+    );
+    let fake = fake(vec![vec![PONG, format!("{head}{page}").leak()]]);
+    let error = fake.engine.open_stream(&Request::new("GET", "/events")).await;
+    let error = error.err().unwrap();
+    assert!(
+        matches!(error, EngineError::Answer { status: 502, .. }),
+        "{error:?}"
+    );
+    assert!(
+        error
+            .to_string()
+            .starts_with("Error response from daemon: <p>no engine"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

@@ -149,7 +149,7 @@ fn connection(pipe: Pipe, framing: Framing, peer: &str) -> Answer<Connection> {
             })
         }
         Framing::Multiplexed => {
-            let words = LastWords::of(EXEC);
+            let words = LastWords::of_remote(EXEC, pipe.last_words().cloned());
             let unframed = Unframed::new(pipe, Stderr::Kept(words.clone()));
             Ok(Connection::new(Pipe::new(unframed), peer).with_last_words(words))
         }

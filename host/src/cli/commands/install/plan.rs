@@ -71,7 +71,9 @@ pub fn of_uninstall(site: &Site) -> Plan {
         Holder::Nobody | Holder::Other => {}
     }
     let before = site.record.clone().unwrap_or_default().alias;
-    if site.alias.builder().as_deref() == Some(PLUGIN) && before.as_deref() != Some(PLUGIN) {
+    // Without a sign of an installation the alias is the work of somebody else, such as `docker buildx install`.
+    let is_installed = site.record.is_some() || matches!(site.holder, Holder::Ourselves | Holder::Relative);
+    if is_installed && site.alias.builder().as_deref() == Some(PLUGIN) && before.as_deref() != Some(PLUGIN) {
         steps.push(Step::Alias(before));
     }
     if site.record.is_some() {
@@ -134,13 +136,11 @@ impl Step {
     fn take(&self, site: &Site) -> Result<()> {
         match self {
             Self::Record(record) => {
-                make_folders(site)?;
                 record.save(site.plugins())?;
                 give(site, &Record::file(site.plugins()))?;
             }
             Self::Keep => fs::keep_aside(&site.plugin, &site.kept)?,
             Self::Link => {
-                make_folders(site)?;
                 link_or_copy(&site.plugin, &site.program, fs::replace_by_link)?;
                 give(site, &site.plugin)?;
             }
@@ -157,7 +157,8 @@ impl Step {
     }
 }
 
-fn make_folders(site: &Site) -> Result<(), FileError> {
+/// Makes the folders in which an installation lies.
+pub fn make_folders(site: &Site) -> Result<(), FileError> {
     fs::create_dir_all_for(&site.folder, DOCKER_FOLDER, site.owner)?;
     fs::create_dir_all_for(site.plugins(), PLUGINS_FOLDER, site.owner)
 }
