@@ -120,7 +120,9 @@ mod tests {
     impl AsyncWrite for Closing {
         fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
             self.is_closed = true;
-            self.reader.take().map(Waker::wake);
+            if let Some(reader) = self.reader.take() {
+                reader.wake();
+            }
             Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
         }
 
