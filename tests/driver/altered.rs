@@ -186,3 +186,28 @@ async fn the_engines_own_buildkit_is_all_that_its_driver_reaches() {
         assert_eq!(error.kind, DriverErrorKind::Denied, "{ask}: {error}");
     }
 }
+
+/// All that a builder's container and the throw-away one may be made with.
+#[tokio::test]
+async fn what_the_driver_itself_asks_for_is_allowed() {
+    let catalog = altered("docker-container", HostEnvironment::default());
+    let image = r#""Image":"moby/buildkit:buildx-stable-1""#;
+    let gpu = r#""DeviceRequests":[{"Count":-1,"Capabilities":[["gpu"]]}]"#;
+    let volume = r#"{"Type":"volume","Source":"buildx_buildkit_b0_state","Target":"/var/lib/buildkit"}"#;
+    let wsl = r#"{"Type":"bind","Source":"/usr/lib/wsl","Target":"/usr/lib/wsl","ReadOnly":true}"#;
+    for ask in [
+        format!(
+            r#"PROBE {{{image},"Entrypoint":["/bin/true"],"HostConfig":{{"NetworkMode":"none","AutoRemove":true,{gpu}}}}}"#
+        ),
+        format!(
+            r#"CREATE {{{image},"Cmd":["--debug"],"Env":["A=b"],"HostConfig":{{"Privileged":true,"Init":true,"UsernsMode":"host","RestartPolicy":{{"Name":"unless-stopped","MaximumRetryCount":0}},"Mounts":[{volume},{wsl}],{gpu}}}}}"#
+        ),
+        "POST /containers/bkhost_probe_b0/start".to_owned(),
+        "DELETE /containers/bkhost_probe_b0?force=1&v=1".to_owned(),
+    ] {
+        let config = config("unix:///nowhere.sock".to_owned(), &ask);
+        let node = catalog.open("docker-container", config).await.unwrap();
+        let error = node.status().await.unwrap_err();
+        assert_ne!(error.kind, DriverErrorKind::Denied, "{ask}: {error}");
+    }
+}

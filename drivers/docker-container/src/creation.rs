@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bkhost_driver::{Config, engine, timer, wait_any};
+use bkhost_driver::{Config, ErrorKind, engine, log, timer, wait_any};
 use serde_json::{Map, Value, json};
 
 use crate::api::{self, Creation, EngineInfo};
@@ -205,6 +205,10 @@ pub fn has_gpu(name: &str, image: &str, timeout: Duration) -> bool {
     for _ in 0..PROBES {
         match api::create(name, &body, timeout) {
             Ok(Creation::Made(_) | Creation::NameTaken) => {}
+            Err(error) if error.kind() == ErrorKind::Denied => {
+                log::warning(format!("GPUs were not looked for: {}", error.message()));
+                return false;
+            }
             _ => return false,
         }
         match api::start(name, timeout) {
@@ -224,5 +228,5 @@ pub fn has_gpu(name: &str, image: &str, timeout: Duration) -> bool {
 }
 
 fn all_gpus() -> Value {
-    json!([{ "Count": -1, "Capabilities": [["gpu"]], "Options": {} }])
+    json!([{ "Count": -1, "Capabilities": [["gpu"]] }])
 }

@@ -108,7 +108,7 @@ fn every_option_reaches_the_container() {
             "Memory": 1_073_741_824, "MemorySwap": -1, "CpuPeriod": 100_000, "CpuQuota": 50_000, "CpuShares": 512,
             "CpusetCpus": "0-1", "CpusetMems": "0", "CgroupParent": "/ci",
             "RestartPolicy": { "Name": "on-failure", "MaximumRetryCount": 3 },
-            "DeviceRequests": [{ "Count": -1, "Capabilities": [["gpu"]], "Options": {} }],
+            "DeviceRequests": [{ "Count": -1, "Capabilities": [["gpu"]] }],
             "Mounts": [{ "Type": "volume", "Source": VOLUME, "Target": "/var/lib/buildkit" }],
         },
     });
