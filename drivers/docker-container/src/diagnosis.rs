@@ -18,6 +18,8 @@ use crate::{ANSWER, DockerContainer};
 const AFTERMATH: Duration = Duration::from_secs(3);
 /// The engine tells of a process that the kernel killed about when the step's end is told.
 const TELLING: Duration = Duration::from_secs(1);
+/// How long a container that was killed through the engine may still be about to be removed: its end is told first.
+const REMOVAL: Duration = Duration::from_secs(1);
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_millis(200);
 /// By how much the engine's clock may be taken wrong.
@@ -75,7 +77,11 @@ impl DockerContainer {
                 Ok(seen) => seen,
                 Err(error) => return Ok(self.engine_gone(&error, loss)),
             };
-            if let Some(finding) = self.judge(container.as_ref(), &course) {
+            let goes_on = container.is_some() && course.may_be_a_removal() && begun.elapsed() < REMOVAL;
+            let finding = self.judge(container.as_ref(), &course);
+            if let Some(finding) =
+                finding.filter(|_| !goes_on || deadline.is_over() || loss.step.is_cancelled())
+            {
                 let log = api::last_lines(&self.name, course.ended_at, deadline.timeout(ANSWER));
                 return Ok(with_facts(finding, &course, log, loss));
             }
@@ -269,6 +275,11 @@ impl Course {
             }
         }
         course
+    }
+
+    /// Somebody ended it through the engine, and nothing has followed yet.
+    fn may_be_a_removal(&self) -> bool {
+        self.signal.is_some() && !self.removed && !self.restarted
     }
 
     /// Without an event: what the engine says of a container that has ended and was not started again.
