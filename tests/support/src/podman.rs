@@ -118,14 +118,14 @@ impl Podman {
         fs::set_permissions(command, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    /// The real command, in the namespaces.
+    /// The real command, in the namespaces. It would insist on a docker configuration that the environment names.
     fn wrapper(&self, programs: &Path) -> String {
         let children = descendants(self.holder.pid());
         let first = children.first().expect("namespaces have a first process");
         let enter = entering(*first, &["--net", "--mount", "--pid"]).join(" ");
         let (folder, programs) = (self.folder.path().display(), programs.display());
         format!(
-            "#!/bin/sh\nexec {enter} env HOME={folder}/home PATH={} LD_LIBRARY_PATH={programs}/lib \\\n\
+            "#!/bin/sh\nexec {enter} env -u DOCKER_CONFIG HOME={folder}/home PATH={} LD_LIBRARY_PATH={programs}/lib \\\n\
              CONTAINERS_CONF={folder}/containers.conf CONTAINERS_STORAGE_CONF={folder}/storage.conf \\\n\
              {programs}/podman \"$@\"\n",
             server::path().display()
